@@ -1,0 +1,1 @@
+"""Decoder-only Transformer language model: train, evaluate, generate."""

@@ -1,0 +1,7 @@
+//! Byte-level BPE: training, encoding and token files.
+
+pub mod error;
+pub mod monitor;
+
+pub use error::{Error, Result};
+pub use monitor::{Monitor, Phase};
