@@ -204,10 +204,10 @@ impl Vocab {
         let mut ordinary = HashMap::with_capacity(tokens.len());
         let mut byte_ids = [None; 256];
         for (id, bytes) in &tokens {
-            if let [byte] = bytes[..] {
-                if let Some(first) = byte_ids[usize::from(byte)].replace(*id) {
-                    return broken(format!("ids {first} and {id} are both the byte 0x{byte:02x}"));
-                }
+            if let [byte] = bytes[..]
+                && let Some(first) = byte_ids[usize::from(byte)].replace(*id)
+            {
+                return broken(format!("ids {first} and {id} are both the byte 0x{byte:02x}"));
             }
             // Ids ascend, so the first one in is the smallest.
             ordinary.entry(bytes.clone()).or_insert(*id);
@@ -288,6 +288,7 @@ impl Vocab {
     }
 
     /// All tokens, special ones included, by ascending id.
+    #[must_use]
     pub fn tokens(&self) -> impl ExactSizeIterator<Item = (u32, &[u8])> {
         self.tokens.entries.iter().map(|(id, bytes)| (*id, &bytes[..]))
     }

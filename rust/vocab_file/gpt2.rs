@@ -49,7 +49,7 @@ pub fn load_gpt2(vocab: &Path, merges: &Path, specials: &[String]) -> Result<Voc
     let mut tokens = Vec::with_capacity(entries.len());
     let mut found = HashMap::new();
     for (text, id) in entries {
-        let id = id.id(vocab, &format!("the id of {}", show(text.as_bytes())))?;
+        let id = id.id(vocab, || format!("the id of {}", show(text.as_bytes())))?;
         if wanted.contains(&text[..]) {
             found.insert(text, id);
         } else if let Some(bytes) = chars.bytes(&text) {

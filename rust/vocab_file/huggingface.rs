@@ -269,14 +269,14 @@ impl File<'_> {
                 ("unk_token", Json::Null | Json::String(_))
                 | ("fuse_unk", Json::Bool(_))
                 | ("byte_fallback", Json::Bool(false))
-                | ("dropout" | "continuing_subword_prefix" | "end_of_word_suffix", Json::Null) => {}
-                ("dropout", Json::OtherNumber(0.0)) => {}
+                | ("dropout" | "continuing_subword_prefix" | "end_of_word_suffix", Json::Null)
+                | ("dropout", Json::OtherNumber(0.0)) => {}
                 ("continuing_subword_prefix" | "end_of_word_suffix", Json::String(s)) if s.is_empty() => {}
                 ("ignore_merges", Json::Bool(value)) => model.ignore_merges = value,
                 ("vocab", value) => {
                     has_vocab = true;
                     for (text, id) in value.object(self.path, "`model.vocab`")? {
-                        let id = id.id(self.path, &format!("the id of {}", show(text.as_bytes())))?;
+                        let id = id.id(self.path, || format!("the id of {}", show(text.as_bytes())))?;
                         model.vocab.push((text, id));
                     }
                 }
@@ -341,7 +341,7 @@ impl File<'_> {
             let (mut id, mut content, mut normalized) = (None, None, false);
             for (key, value) in item.object(self.path, &format!("`added_tokens[{i}]`"))? {
                 match (&key[..], value) {
-                    ("id", value) => id = Some(value.id(self.path, &what("id"))?),
+                    ("id", value) => id = Some(value.id(self.path, || what("id"))?),
                     ("content", value) => content = Some(value.string(self.path, &what("content"))?),
                     ("normalized", Json::Bool(value)) => normalized = value,
                     // One that is not special is cut out of text all the same.

@@ -73,14 +73,14 @@ impl Json {
     }
 
     /// The token id that this must be.
-    pub fn id(&self, path: &Path, what: &str) -> Result<u32> {
+    pub fn id(&self, path: &Path, what: impl FnOnce() -> String) -> Result<u32> {
         let limit = crate::vocab::MAX_IDS;
         match self {
             Json::Number(n) if *n < u64::from(limit) => Ok(u32::try_from(*n).unwrap_or(u32::MAX)),
             other => refuse(
                 path,
                 None,
-                format!("{what} is {}, and must be a whole number from 0 to {}", other.kind(), limit - 1),
+                format!("{} is {}, and must be a whole number from 0 to {}", what(), other.kind(), limit - 1),
             ),
         }
     }

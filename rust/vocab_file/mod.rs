@@ -90,6 +90,23 @@ pub fn load(path: &Path) -> Result<(Vocab, String)> {
     huggingface::parse(&file, &read_text(&file)?)
 }
 
+/// The text of a `tokenizer.json`, without a file: what a pickle carries.
+///
+/// # Errors
+/// [`Error::VocabFile`] as [`save`].
+pub fn to_json(vocab: &Vocab, pattern: &str) -> Result<String> {
+    huggingface::write(Path::new(huggingface::TOKENIZER), vocab, pattern)
+}
+
+/// Reads the text of a `tokenizer.json`.
+///
+/// # Errors
+/// [`Error::VocabFile`] as [`load`].
+pub fn from_json(bytes: Vec<u8>) -> Result<(Vocab, String)> {
+    let path = Path::new(huggingface::TOKENIZER);
+    huggingface::parse(path, &decode(path, bytes)?)
+}
+
 fn refuse<T>(path: &Path, line: Option<usize>, reason: impl Into<String>) -> Result<T> {
     Err(Error::VocabFile { path: path.into(), line, reason: reason.into() })
 }
@@ -107,6 +124,10 @@ fn read_text(path: &Path) -> Result<String> {
             format!("the file has more than {MAX_FILE_BYTES} bytes, the limit of a tokenizer's file");
         return refuse(path, None, reason);
     }
+    decode(path, bytes)
+}
+
+fn decode(path: &Path, bytes: Vec<u8>) -> Result<String> {
     if bytes.is_empty() {
         return refuse(path, None, "the file is empty");
     }

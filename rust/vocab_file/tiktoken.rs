@@ -80,16 +80,19 @@ pub fn export_tiktoken(path: &Path, vocab: &Vocab) -> Result<()> {
 }
 
 fn parse_line(line: &str) -> std::result::Result<(u32, Vec<u8>), String> {
-    let shown = show(line.as_bytes());
+    let shown = || show(line.as_bytes());
     let Some((token, rank)) = line.split_once(' ') else {
-        return Err(format!("{shown} is not `base64 rank`"));
+        return Err(format!("{} is not `base64 rank`", shown()));
     };
-    let bytes = STANDARD.decode(token).map_err(|e| format!("{shown} is not `base64 rank`: {e}"))?;
+    let bytes = STANDARD.decode(token).map_err(|e| format!("{} is not `base64 rank`: {e}", shown()))?;
+    if bytes.is_empty() {
+        return Err(format!("{}: a token is empty; each has at least one byte", shown()));
+    }
     if rank.is_empty() || !rank.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(format!("{shown} is not `base64 rank`: the rank is not a whole number"));
+        return Err(format!("{} is not `base64 rank`: the rank is not a whole number", shown()));
     }
     let rank = rank.parse().ok().filter(|r| *r < crate::vocab::MAX_IDS);
-    let rank = rank.ok_or_else(|| format!("{shown}: ranks are below {}", crate::vocab::MAX_IDS))?;
+    let rank = rank.ok_or_else(|| format!("{}: ranks are below {}", shown(), crate::vocab::MAX_IDS))?;
     Ok((rank, bytes))
 }
 
