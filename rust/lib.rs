@@ -2,6 +2,8 @@
 
 pub mod error;
 pub mod monitor;
+pub mod pretokenizer;
 
 pub use error::{Error, Result};
 pub use monitor::{Monitor, Phase};
+pub use pretokenizer::Pretokenizer;
