@@ -472,9 +472,12 @@ class Tokenizer:
         if isinstance(ids, int | str | bytes):
             raise TypeError(f"ids={ids!r}: give a list of ids, such as [{ids!r}]")
         array: Any = ids
-        if hasattr(array, "__array_interface__"):
+        kind = getattr(getattr(array, "dtype", None), "kind", "i")
+        if kind not in "iu":
+            raise TypeError(f"ids are {array.dtype}; give an array of integers")
+        if str(getattr(array, "dtype", "")) in ("uint16", "uint32") and hasattr(array, "__array_interface__"):
             return self._core.decode_bytes(array)
-        # Tensors have `tolist`; their iterators give tensors, not numbers.
+        # Arrays and tensors have `tolist`; the iterators of tensors give tensors, not numbers.
         return self._core.decode_bytes(array.tolist() if hasattr(array, "tolist") else list(ids))
 
     def decode_batch(self, batch: Iterable[Ids], errors: str = "replace") -> list[str]:
