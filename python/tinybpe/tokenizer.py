@@ -73,10 +73,8 @@ class Tokenizer:
         """Learn a vocabulary from text files, read as bytes.
 
         Example:
-            >>> path = getfixture("tmp_path") / "stories.txt"
-            >>> path.write_text("once upon a time<|endoftext|>once more")
-            38
-            >>> Tokenizer.train(path, vocab_size=262, special_tokens=["<|endoftext|>"]).vocab_size
+            >>> _ = Path("stories.txt").write_text("once upon a time<|endoftext|>once more")
+            >>> Tokenizer.train("stories.txt", 262, special_tokens=["<|endoftext|>"]).vocab_size
             262
 
         Args:
@@ -156,10 +154,9 @@ class Tokenizer:
         """Read what `save` wrote, or a byte-level BPE `tokenizer.json` of Hugging Face.
 
         Example:
-            >>> directory = getfixture("tmp_path") / "tok"
             >>> tokenizer = Tokenizer.train_from_iterator(["low lower"], vocab_size=258)
-            >>> tokenizer.save(directory)
-            >>> Tokenizer.load(directory) == tokenizer
+            >>> tokenizer.save("tok")
+            >>> Tokenizer.load("tok") == tokenizer
             True
 
         Raises:
@@ -396,11 +393,9 @@ class Tokenizer:
         it.
 
         Example:
-            >>> folder = getfixture("tmp_path")
-            >>> (folder / "stories.txt").write_text("low lower")
-            9
+            >>> _ = Path("stories.txt").write_text("low lower")
             >>> tokenizer = Tokenizer.train_from_iterator(["low lower"], vocab_size=258)
-            >>> info = tokenizer.encode_file(folder / "stories.txt", folder / "stories.bin")
+            >>> info = tokenizer.encode_file("stories.txt", "stories.bin")
             >>> info.num_tokens, info.dtype
             (5, 'uint16')
 
@@ -445,7 +440,7 @@ class Tokenizer:
 
         Example:
             >>> Tokenizer.train_from_iterator(["low lower"], vocab_size=258).decode([257, 195])
-            'low\N{REPLACEMENT CHARACTER}'
+            'low�'
 
         Args:
             ids: Integers, in any iterable or an array.
@@ -603,7 +598,7 @@ class StreamDecoder:
         >>> [decoder.push(i) for i in tokenizer.encode("low\N{SNOWMAN}")]
         ['low', '', '', '☃']
         >>> decoder.push(0xE2), decoder.finish()
-        ('', '\N{REPLACEMENT CHARACTER}')
+        ('', '�')
     """
 
     def __init__(self, tokenizer: Tokenizer, errors: str = "replace") -> None:
