@@ -6,7 +6,6 @@ import subprocess
 import sys
 
 import pytest
-
 import tinybpe
 from tinybpe import Tokenizer, UnknownTokenError, errors
 
@@ -96,7 +95,14 @@ def test_public_names() -> None:
 def test_error_classes() -> None:
     classes = [value for value in vars(errors).values() if isinstance(value, type)]
     assert all(issubclass(error, errors.TinyBPEError) for error in classes)
-    value_errors = {"VocabFileError", "VocabError", "SpecialTokenError", "PatternError", "TrainingError", "TokenFileError"}
+    value_errors = {
+        "VocabFileError",
+        "VocabError",
+        "SpecialTokenError",
+        "PatternError",
+        "TrainingError",
+        "TokenFileError",
+    }
     assert {error.__name__ for error in classes if issubclass(error, ValueError)} == value_errors
 
 
@@ -106,4 +112,13 @@ def test_importing_is_light() -> None:
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     loaded = set(ran.stdout.split())
     assert "tinybpe._tinybpe" in loaded
-    assert not loaded & {"torch", "lm", "regex", "tinybpe.reference", "tokenizers", "tiktoken", "transformers", "tqdm"}
+    assert not loaded & {
+        "torch",
+        "lm",
+        "regex",
+        "tinybpe.reference",
+        "tokenizers",
+        "tiktoken",
+        "transformers",
+        "tqdm",
+    }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+import operator
 import sys
 import tempfile
 import threading
@@ -14,7 +17,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import SPECIAL_TOKENS, byte_texts, copy_of, texts, tokenizers
-
 from tinybpe import SpecialTokenError, StreamDecoder, Tokenizer, UnknownTokenError
 from tinybpe.reference import ReferenceTokenizer
 
@@ -28,7 +30,7 @@ def tokenizer() -> Tokenizer:
     return Tokenizer.train_from_iterator(corpus, 290, special_tokens=[SPECIAL, "<|pad|>"])
 
 
-# --- Against the reference ------------------------------------------------------------------------------------------
+# --- Against the reference ----------------------------------------------------------------------------------
 
 
 @given(both=tokenizers(), text=st.one_of(texts, byte_texts))
@@ -52,14 +54,20 @@ def test_allowing_some_special_tokens(both: Both, text: str, data: st.DataObject
     names = list(tokenizer.special_tokens)
     allowed = data.draw(st.sets(st.sampled_from(names))) if names else set()
     known = {name: reference.special_tokens[name] for name in names if name in allowed}
-    vocab = {i: token for i, token in reference.vocab.items() if i < 256 or i not in reference.special_tokens.values()}
+    vocab = {
+        i: token
+        for i, token in reference.vocab.items()
+        if i < 256 or i not in reference.special_tokens.values()
+    }
     expected = ReferenceTokenizer(
         vocab | {i: name.encode() for name, i in known.items()}, reference.merges, known, reference.pattern
     ).encode(text)
     assert tokenizer.encode(text, allowed_special=allowed, disallowed_special=()) == expected
 
 
-@given(both=tokenizers(), batch=st.lists(st.one_of(texts, byte_texts), max_size=6), num_threads=st.integers(1, 3))
+@given(
+    both=tokenizers(), batch=st.lists(st.one_of(texts, byte_texts), max_size=6), num_threads=st.integers(1, 3)
+)
 def test_batches_equal_single_calls(both: Both, batch: list[str | bytes], num_threads: int) -> None:
     tokenizer, _ = both
     expected = [tokenizer.encode(text, allowed_special="all") for text in batch]
@@ -68,15 +76,19 @@ def test_batches_equal_single_calls(both: Both, batch: list[str | bytes], num_th
     assert tokenizer.encode_ordinary_batch(batch, num_threads=num_threads) == ordinary
     ids, offsets = tokenizer.encode_batch_to_numpy(batch, allowed_special="all", num_threads=num_threads)
     assert offsets.tolist() == [sum(map(len, expected[:index])) for index in range(len(batch) + 1)]
-    assert ids.tolist() == sum(expected, [])
+    assert ids.tolist() == functools.reduce(operator.iadd, expected, [])
 
 
-@given(both=tokenizers(), text=byte_texts, cuts=st.lists(st.integers(0, 60), max_size=6), ordinary=st.booleans())
+@given(
+    both=tokenizers(), text=byte_texts, cuts=st.lists(st.integers(0, 60), max_size=6), ordinary=st.booleans()
+)
 def test_any_chunking_of_bytes(both: Both, text: bytes, cuts: list[int], ordinary: bool) -> None:
     tokenizer, reference = both
     edges = [0, *sorted(cuts), max(len(text), 60)]
-    chunks = [text[start:end] for start, end in zip(edges, edges[1:], strict=False)]
-    assert list(tokenizer.encode_iterable(chunks, ordinary=ordinary)) == reference.encode(text, ordinary=ordinary)
+    chunks = [text[start:end] for start, end in itertools.pairwise(edges)]
+    assert list(tokenizer.encode_iterable(chunks, ordinary=ordinary)) == reference.encode(
+        text, ordinary=ordinary
+    )
 
 
 @given(both=tokenizers(), text=texts, size=st.integers(1, 7))
@@ -101,7 +113,7 @@ def test_files_equal_texts(both: Both, inputs: list[bytes], num_threads: int, or
             path.write_bytes(text)
         output = Path(folder) / "out.bin"
         info = tokenizer.encode_file(paths, output, num_threads=num_threads, ordinary=ordinary)
-        assert np.fromfile(output, dtype="<u2").tolist() == sum(expected, [])
+        assert np.fromfile(output, dtype="<u2").tolist() == functools.reduce(operator.iadd, expected, [])
     assert info.num_tokens == sum(map(len, expected))
     assert info.num_bytes == sum(map(len, inputs))
 
@@ -123,11 +135,15 @@ def test_long_text_equals_its_parts(tokenizer: Tokenizer, stories: str) -> None:
     assert tokenizer.encode_to_numpy(text).tolist() == once * 300
 
 
-# --- Special tokens -------------------------------------------------------------------------------------------------
+# --- Special tokens -----------------------------------------------------------------------------------------
 
 
 def test_special_token_in_text_is_refused_with_remedies(tokenizer: Tokenizer) -> None:
-    for encode in (tokenizer.encode, tokenizer.encode_to_numpy, lambda text: tokenizer.encode_batch(["fine", text])):
+    for encode in (
+        tokenizer.encode,
+        tokenizer.encode_to_numpy,
+        lambda text: tokenizer.encode_batch(["fine", text]),
+    ):
         with pytest.raises(SpecialTokenError) as caught:
             encode(f"low{SPECIAL}")  # type: ignore[operator]
         message = str(caught.value)
@@ -164,7 +180,7 @@ def test_unknown_special_token_is_named(tokenizer: Tokenizer, argument: str) -> 
         tokenizer.encode("low", **{argument: SPECIAL})  # type: ignore[arg-type]
 
 
-# --- Arguments ------------------------------------------------------------------------------------------------------
+# --- Arguments ----------------------------------------------------------------------------------------------
 
 
 def test_empty_text(tokenizer: Tokenizer) -> None:
@@ -215,7 +231,7 @@ def test_num_threads_too_small(tokenizer: Tokenizer, num_threads: int) -> None:
         tokenizer.encode_batch(["low"], num_threads=num_threads)
 
 
-# --- Decoding -------------------------------------------------------------------------------------------------------
+# --- Decoding -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", ["u1", "i2", "u2", "i4", "u4", "i8", "u8", ">u2", ">i4"])
@@ -282,7 +298,7 @@ def test_stream_decoder_waits_for_the_last_byte(tokenizer: Tokenizer) -> None:
         decoder.push(10**6)
 
 
-# --- Sharing --------------------------------------------------------------------------------------------------------
+# --- Sharing ------------------------------------------------------------------------------------------------
 
 
 def test_threads_share_one_tokenizer(stories: str) -> None:
@@ -290,7 +306,9 @@ def test_threads_share_one_tokenizer(stories: str) -> None:
     expected = tokenizer.encode_ordinary(stories)
     fresh = copy_of(tokenizer)
     results: list[list[int]] = []
-    threads = [threading.Thread(target=lambda: results.append(fresh.encode_ordinary(stories))) for _ in range(8)]
+    threads = [
+        threading.Thread(target=lambda: results.append(fresh.encode_ordinary(stories))) for _ in range(8)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -298,7 +316,7 @@ def test_threads_share_one_tokenizer(stories: str) -> None:
     assert results == [expected] * 8
 
 
-# --- Linear time ----------------------------------------------------------------------------------------------------
+# --- Linear time --------------------------------------------------------------------------------------------
 
 FAMILIES = {
     "spaces then a letter": lambda n: " " * n + "x",
@@ -318,7 +336,16 @@ FAMILIES = {
 @pytest.mark.parametrize("family", FAMILIES)
 def test_time_is_linear(family: str) -> None:
     make: Callable[[int], str] = FAMILIES[family]
-    corpus = [" " * 40, "a" * 40, "\u3000" * 40, "\n" * 40, "0101" * 20, "\U0001f469\u200d" * 9, "ab" * 40, "'!?" * 20]
+    corpus = [
+        " " * 40,
+        "a" * 40,
+        "\u3000" * 40,
+        "\n" * 40,
+        "0101" * 20,
+        "\U0001f469\u200d" * 9,
+        "ab" * 40,
+        "'!?" * 20,
+    ]
     for pattern in ("gpt2", "cl100k", "o200k"):
         tokenizer = Tokenizer.train_from_iterator(corpus, 300, pattern=pattern)
         copy_of(tokenizer).encode(make(300_000))  # warm up

@@ -14,8 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import byte_texts, copy_of, tokenizers
-
-from tinybpe import Tokenizer, TokenFileInfo
+from tinybpe import TokenFileInfo, Tokenizer
 from tinybpe.errors import TinyBPEError, TokenFileError, VocabError, VocabFileError
 from tinybpe.reference import ReferenceTokenizer
 from tinybpe.token_file import open_ids
@@ -30,7 +29,7 @@ def tokenizer(stories: str) -> Tokenizer:
     return Tokenizer.train_from_iterator([stories], 400, special_tokens=[SPECIAL, "a b\n"])
 
 
-# --- Tokenizers -----------------------------------------------------------------------------------------------------
+# --- Tokenizers ---------------------------------------------------------------------------------------------
 
 
 @given(both=tokenizers(), text=byte_texts)
@@ -39,7 +38,9 @@ def test_save_and_load(both: Both, text: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save(folder)
         loaded = Tokenizer.load(folder)
-        assert Tokenizer.load(Path(folder) / "tokenizer.json").encode_ordinary(text) == tokenizer.encode_ordinary(text)
+        assert Tokenizer.load(Path(folder) / "tokenizer.json").encode_ordinary(
+            text
+        ) == tokenizer.encode_ordinary(text)
     assert loaded == tokenizer
     assert loaded.vocab == reference.vocab
     assert loaded.merges == reference.merges
@@ -80,7 +81,10 @@ def test_same_bytes_whatever_the_hash_seed(tmp_path: Path, stories: str) -> None
     )
     for seed in ("0", "1"):
         subprocess.run(
-            [sys.executable, "-c", program, seed], cwd=tmp_path, env=environment(PYTHONHASHSEED=seed), check=True
+            [sys.executable, "-c", program, seed],
+            cwd=tmp_path,
+            env=environment(PYTHONHASHSEED=seed),
+            check=True,
         )
     for file in (tmp_path / "0").iterdir():
         assert file.read_bytes() == (tmp_path / "1" / file.name).read_bytes()
@@ -174,7 +178,7 @@ def test_special_token_of_one_byte(tmp_path: Path) -> None:
     assert Tokenizer.load(tmp_path) == tokenizer
 
 
-# --- Token files ----------------------------------------------------------------------------------------------------
+# --- Token files --------------------------------------------------------------------------------------------
 
 
 def test_token_file_and_sidecar(tokenizer: Tokenizer, stories: str, tmp_path: Path) -> None:
@@ -212,7 +216,9 @@ def test_token_file_and_sidecar(tokenizer: Tokenizer, stories: str, tmp_path: Pa
         ("x.uint16.bin", "uint16", "uint16"),
     ],
 )
-def test_dtype_of_token_file(tokenizer: Tokenizer, tmp_path: Path, name: str, dtype: str, expected: str) -> None:
+def test_dtype_of_token_file(
+    tokenizer: Tokenizer, tmp_path: Path, name: str, dtype: str, expected: str
+) -> None:
     (tmp_path / "text.txt").write_text("once upon a time")
     info = tokenizer.encode_file(tmp_path / "text.txt", tmp_path / name, dtype=dtype)  # type: ignore[arg-type]
     assert info.dtype == expected

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import PATTERNS, TIE_BREAKS, byte_texts, corpora, special_token_lists
-
 from tinybpe import SpecialTokenError, Tokenizer
 from tinybpe.errors import PatternError, TrainingError
 from tinybpe.reference import ReferenceTokenizer
@@ -76,7 +75,11 @@ def test_files_equal_texts(corpus: list[bytes], specials: list[str], pattern: st
 def test_real_text_equals_reference(stories: str, pattern: str, tie_break: str) -> None:
     reference = ReferenceTokenizer.train([stories], 420, [SPECIAL], pattern, tie_break)  # type: ignore[arg-type]
     tokenizer = Tokenizer.train_from_iterator(
-        [stories], 420, special_tokens=[SPECIAL], pattern=pattern, tie_break=tie_break  # type: ignore[arg-type]
+        [stories],
+        420,
+        special_tokens=[SPECIAL],
+        pattern=pattern,
+        tie_break=tie_break,  # type: ignore[arg-type]
     )
     assert tokenizer.merges == reference.merges
     assert tokenizer.encode(stories, allowed_special="all") == reference.encode(stories)
@@ -147,7 +150,7 @@ def test_progress_that_raises_stops_training(stories: str) -> None:
         Tokenizer.train_from_iterator([stories] * 50, 1000, progress=angry)
 
 
-# --- Bad input ------------------------------------------------------------------------------------------------------
+# --- Bad input ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("vocab_size", [0, -1, 255, 256, 2**32, 2**70])
