@@ -13,9 +13,13 @@ SHARED_DATA = ROOT.parent / "shared" / "data"
 GOLDEN = ROOT / "tests" / "golden"
 
 # `HYPOTHESIS_PROFILE=thorough uv run pytest` looks twenty times longer.
-_patient = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
-settings.register_profile("quick", max_examples=60, **_patient)
-settings.register_profile("thorough", max_examples=1200, **_patient)
+for _name, _max_examples in (("quick", 60), ("thorough", 1200)):
+    settings.register_profile(
+        _name,
+        max_examples=_max_examples,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 

@@ -6,12 +6,12 @@ import pickle
 
 from hypothesis import strategies as st
 from tinybpe import Tokenizer
-from tinybpe.reference import ReferenceTokenizer
+from tinybpe.reference import ReferenceTokenizer, TieBreak
 
 # Custom ones: with gaps between matches, with empty matches, and with look-ahead.
 CUSTOM_PATTERNS = [r"\p{L}+|[0-9]{1,2}", r"b*", r"[a-z]+(?=\s)|\s+|[^\s]"]
 PATTERNS = ["gpt2", "cl100k", "o200k", *CUSTOM_PATTERNS]
-TIE_BREAKS = ["bytes", "huggingface"]
+TIE_BREAKS: list[TieBreak] = ["bytes", "huggingface"]
 
 # Special tokens that overlap, touch, start each other, and hold spaces, newlines or more than ASCII.
 SPECIAL_TOKENS = ["<|endoftext|>", "<|a|>", "<|a|>b", "|>", "><", "b a", "\n\n", "é<", "\U0001f642", "aa"]

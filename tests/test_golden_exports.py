@@ -13,7 +13,7 @@ from strategies import texts
 from tinybpe import Tokenizer
 from tinybpe.errors import VocabError
 from tinybpe.export import PROBES, check_ids, export
-from tinybpe.reference import PATTERNS
+from tinybpe.reference import PATTERNS, TieBreak
 
 SPECIAL = "<|endoftext|>"
 SPECIALS = [SPECIAL, "<|user|>", "<|user|>x"]
@@ -68,12 +68,12 @@ def test_transformers_gives_equal_ids(
 
 @pytest.mark.parametrize("tie_break", ["bytes", "huggingface"])
 @pytest.mark.parametrize("to", ["hf", "gpt2", "tiktoken"])
-def test_export(stories: str, tmp_path: Path, to: str, tie_break: str) -> None:
+def test_export(stories: str, tmp_path: Path, to: str, tie_break: TieBreak) -> None:
     tokenizer = Tokenizer.train_from_iterator(
         [stories],
         700,
         special_tokens=[SPECIAL],
-        tie_break=tie_break,  # type: ignore[arg-type]
+        tie_break=tie_break,
     )
     assert export(tokenizer, to, tmp_path / "out") == ("tiktoken" if to == "tiktoken" else "tokenizers")
     assert [path.name for path in tmp_path.iterdir()] == ["out"]

@@ -15,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import texts
 from tinybpe import Tokenizer
-from tinybpe.reference import PATTERNS, Pair, train_merges
+from tinybpe.reference import PATTERNS, Pair, TieBreak, train_merges
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 SPECIAL = "<|endoftext|>"
 NUM_TOKENS = 600
-TIE_BREAKS = ("bytes", "huggingface")
+TIE_BREAKS: tuple[TieBreak, ...] = ("bytes", "huggingface")
 
 
 def huggingface_trained(documents: list[str], num_tokens: int, pattern: str) -> hf.Tokenizer:
@@ -58,7 +58,7 @@ def golden_merges() -> dict[str, list[list[str]]]:
 
 @pytest.mark.parametrize("pattern", PATTERNS)
 @pytest.mark.parametrize("tie_break", TIE_BREAKS)
-def test_recorded_merges(stories: str, pattern: str, tie_break: str) -> None:
+def test_recorded_merges(stories: str, pattern: str, tie_break: TieBreak) -> None:
     expected = [
         (bytes.fromhex(left), bytes.fromhex(right))
         for left, right in golden_merges()[f"{pattern}/{tie_break}"]
@@ -69,10 +69,10 @@ def test_recorded_merges(stories: str, pattern: str, tie_break: str) -> None:
         NUM_TOKENS + 1,
         special_tokens=[SPECIAL],
         pattern=pattern,
-        tie_break=tie_break,  # type: ignore[arg-type]
+        tie_break=tie_break,
     )
     assert trained.merges == expected
-    assert train_merges([stories], NUM_TOKENS, [SPECIAL], pattern, tie_break) == expected  # type: ignore[arg-type]
+    assert train_merges([stories], NUM_TOKENS, [SPECIAL], pattern, tie_break) == expected
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
@@ -122,7 +122,7 @@ def write_golden() -> None:
     recorded = {
         f"{pattern}/{tie_break}": [
             [left.hex(), right.hex()]
-            for left, right in train_merges([stories], NUM_TOKENS, [SPECIAL], pattern, tie_break)  # type: ignore[arg-type]
+            for left, right in train_merges([stories], NUM_TOKENS, [SPECIAL], pattern, tie_break)
         ]
         for pattern in PATTERNS
         for tie_break in TIE_BREAKS

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import PATTERNS, SPECIAL_TOKENS, TIE_BREAKS, byte_texts, corpora, special_token_lists, texts
-from tinybpe.reference import ReferenceTokenizer, gpt2_character, split_pieces, split_special, train_merges
+from tinybpe.reference import (
+    ReferenceTokenizer,
+    TieBreak,
+    gpt2_character,
+    split_pieces,
+    split_special,
+    train_merges,
+)
 
 
 def test_special_tokens_are_cut_out_leftmost_longest() -> None:
@@ -70,9 +77,9 @@ def test_pieces_lose_nothing(text: bytes, pattern: str) -> None:
 
 @given(corpora, byte_texts, st.sampled_from(PATTERNS), st.sampled_from(TIE_BREAKS))
 def test_decoding_gives_the_text_back(
-    corpus: list[str | bytes], text: bytes, pattern: str, tie_break: str
+    corpus: list[str | bytes], text: bytes, pattern: str, tie_break: TieBreak
 ) -> None:
-    tokenizer = ReferenceTokenizer.train(corpus, 300, SPECIAL_TOKENS[:3], pattern, tie_break)  # type: ignore[arg-type]
+    tokenizer = ReferenceTokenizer.train(corpus, 300, SPECIAL_TOKENS[:3], pattern, tie_break)
     assert tokenizer.decode(tokenizer.encode(text)) == text
     assert tokenizer.decode(tokenizer.encode(text, ordinary=True)) == text
 
@@ -84,8 +91,8 @@ def test_ordinary_text_has_no_special_ids(text: str) -> None:
 
 
 @pytest.mark.parametrize("tie_break", TIE_BREAKS)
-def test_order_of_texts_does_not_matter(tie_break: str) -> None:
+def test_order_of_texts_does_not_matter(tie_break: TieBreak) -> None:
     corpus = ["low lower", "newest", "widest newer"]
-    forth = train_merges(corpus, 280, tie_break=tie_break)  # type: ignore[arg-type]
-    back = train_merges(reversed(corpus), 280, tie_break=tie_break)  # type: ignore[arg-type]
+    forth = train_merges(corpus, 280, tie_break=tie_break)
+    back = train_merges(reversed(corpus), 280, tie_break=tie_break)
     assert forth == back

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from tinybpe.token_file import open_ids
 
 SPECIAL = "<|endoftext|>"
 Both = tuple[Tokenizer, ReferenceTokenizer]
+Dtype = Literal["uint16", "uint32"]
 BYTES = {i: bytes([i]) for i in range(256)}
 
 
@@ -217,10 +219,10 @@ def test_token_file_and_sidecar(tokenizer: Tokenizer, stories: str, tmp_path: Pa
     ],
 )
 def test_dtype_of_token_file(
-    tokenizer: Tokenizer, tmp_path: Path, name: str, dtype: str, expected: str
+    tokenizer: Tokenizer, tmp_path: Path, name: str, dtype: Dtype | None, expected: Dtype
 ) -> None:
     (tmp_path / "text.txt").write_text("once upon a time")
-    info = tokenizer.encode_file(tmp_path / "text.txt", tmp_path / name, dtype=dtype)  # type: ignore[arg-type]
+    info = tokenizer.encode_file(tmp_path / "text.txt", tmp_path / name, dtype=dtype)
     assert info.dtype == expected
     ids = open_ids(tmp_path / name)
     assert ids.dtype == expected
@@ -284,12 +286,12 @@ def test_failed_encoding_leaves_the_old_file(tokenizer: Tokenizer, tmp_path: Pat
 
 
 @given(damage=st.sampled_from(["short", "odd", "long"]), dtype=st.sampled_from(["uint16", "uint32"]))
-def test_size_that_does_not_fit(damage: str, dtype: str) -> None:
+def test_size_that_does_not_fit(damage: str, dtype: Dtype) -> None:
     tokenizer = Tokenizer.train_from_iterator(["once upon"], 258)
     with tempfile.TemporaryDirectory() as folder:
         source, output = Path(folder) / "text.txt", Path(folder) / "x.bin"
         source.write_text("once upon a time")
-        tokenizer.encode_file(source, output, dtype=dtype)  # type: ignore[arg-type]
+        tokenizer.encode_file(source, output, dtype=dtype)
         content = output.read_bytes()
         output.write_bytes({"short": content[:-4], "odd": content[:-1], "long": content + bytes(4)}[damage])
         with pytest.raises(TokenFileError, match=r"x\.bin"):

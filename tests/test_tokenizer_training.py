@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from strategies import PATTERNS, TIE_BREAKS, byte_texts, corpora, special_token_lists
 from tinybpe import SpecialTokenError, Tokenizer
 from tinybpe.errors import PatternError, TrainingError
-from tinybpe.reference import ReferenceTokenizer
+from tinybpe.reference import ReferenceTokenizer, TieBreak
 
 SPECIAL = "<|endoftext|>"
 
@@ -31,19 +31,19 @@ def test_equals_reference(
     corpus: list[str | bytes],
     specials: list[str],
     pattern: str,
-    tie_break: str,
+    tie_break: TieBreak,
     num_merges: int,
     num_threads: int | None,
     probe: bytes,
 ) -> None:
     size = 256 + len(specials) + num_merges
-    reference = ReferenceTokenizer.train(corpus, size, specials, pattern, tie_break)  # type: ignore[arg-type]
+    reference = ReferenceTokenizer.train(corpus, size, specials, pattern, tie_break)
     tokenizer = Tokenizer.train_from_iterator(
         corpus,
         size,
         special_tokens=specials,
         pattern=pattern,
-        tie_break=tie_break,  # type: ignore[arg-type]
+        tie_break=tie_break,
         num_threads=num_threads,
     )
     assert tokenizer.merges == reference.merges
@@ -72,14 +72,14 @@ def test_files_equal_texts(corpus: list[bytes], specials: list[str], pattern: st
 
 @pytest.mark.parametrize("tie_break", TIE_BREAKS)
 @pytest.mark.parametrize("pattern", ["gpt2", "cl100k", "o200k"])
-def test_real_text_equals_reference(stories: str, pattern: str, tie_break: str) -> None:
-    reference = ReferenceTokenizer.train([stories], 420, [SPECIAL], pattern, tie_break)  # type: ignore[arg-type]
+def test_real_text_equals_reference(stories: str, pattern: str, tie_break: TieBreak) -> None:
+    reference = ReferenceTokenizer.train([stories], 420, [SPECIAL], pattern, tie_break)
     tokenizer = Tokenizer.train_from_iterator(
         [stories],
         420,
         special_tokens=[SPECIAL],
         pattern=pattern,
-        tie_break=tie_break,  # type: ignore[arg-type]
+        tie_break=tie_break,
     )
     assert tokenizer.merges == reference.merges
     assert tokenizer.encode(stories, allowed_special="all") == reference.encode(stories)
