@@ -355,7 +355,7 @@ impl Core {
             .map(|(id, bytes)| Ok((id.extract()?, bytes.cast::<PyBytes>()?.as_bytes().to_vec())));
         let tokens = tokens.collect::<PyResult<Vec<_>>>()?;
         let specials = special_tokens.into_iter().map(|token| (token, None)).collect();
-        run(py, None, |_| Core::build(Vocab::from_parts(tokens, merges, specials)?, pattern))
+        run(py, None, |_| Core::build(Vocab::from_parts(tokens, &merges, specials)?, pattern))
     }
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
