@@ -207,12 +207,24 @@ impl Core {
         self.encoder.vocab().vocab_size()
     }
 
-    /// Which special tokens a call allows; `None` means all.
-    fn listed(&self, tokens: Option<Vec<String>>) -> CoreResult<SpecialTokens> {
-        match tokens {
-            None => Ok(self.encoder.specials().clone()),
-            Some(tokens) => SpecialTokens::new(&tokens),
-        }
+    /// The special tokens that a call allows and those that it refuses; `None` means all, and what is allowed is not
+    /// refused.
+    fn listed(
+        &self,
+        allowed: Option<Vec<String>>,
+        refused: Option<Vec<String>>,
+    ) -> CoreResult<(SpecialTokens, SpecialTokens)> {
+        let all = self.encoder.specials();
+        let Some(allowed) = allowed else { return Ok((all.clone(), special::NONE.clone())) };
+        let refused = match refused {
+            None if allowed.is_empty() => all.clone(),
+            refused => {
+                let mut refused = refused.unwrap_or_else(|| all.tokens().to_vec());
+                refused.retain(|token| !allowed.contains(token));
+                SpecialTokens::new(&refused)?
+            }
+        };
+        Ok((SpecialTokens::new(&allowed)?, refused))
     }
 
     fn encode_text(
@@ -223,7 +235,7 @@ impl Core {
     ) -> PyResult<Vec<u32>> {
         let py = text.py();
         let bytes = text_bytes(text)?;
-        let (allowed, refused) = (self.listed(allowed)?, self.listed(refused)?);
+        let (allowed, refused) = self.listed(allowed, refused)?;
         let specials = Specials::Listed { allowed: &allowed, refused: &refused };
         let encode = |monitor: &Monitor| {
             let mut ids = Vec::new();
@@ -247,7 +259,7 @@ impl Core {
         check_threads(num_threads)?;
         let items: Vec<Bound<'_, PyAny>> = texts.iter().collect();
         let bytes: Vec<&[u8]> = items.iter().map(text_bytes).collect::<PyResult<_>>()?;
-        let (allowed, refused) = (self.listed(allowed)?, self.listed(refused)?);
+        let (allowed, refused) = self.listed(allowed, refused)?;
         let specials = Specials::Listed { allowed: &allowed, refused: &refused };
         let encode = |monitor: &Monitor| self.encoder.encode_batch(&bytes, specials, num_threads, monitor);
         if bytes.iter().map(|text| text.len()).sum::<usize>() < LONG_BYTES {
