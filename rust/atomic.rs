@@ -1,11 +1,12 @@
 //! Files that appear whole or not at all.
 //!
-//! A file is written under a temporary name in its own folder, flushed to the disk, and then renamed: a reader sees the
-//! old file or the new one, never half of either, and a full disk or a kill leaves the old one as it was. The folder is
-//! flushed too, so that the rename itself survives a power cut. Cost: two flushes to the disk per file.
+//! A file is written under a temporary name in its own folder, flushed to the disk, and then renamed: a
+//! reader sees the old file or the new one, never half of either, and a full disk or a kill leaves the old
+//! one as it was. The folder is flushed too, so that the rename itself survives a power cut. Cost: two
+//! flushes to the disk per file.
 //!
-//! Rejected: writing in place (a full disk destroys the file that was there), and a temporary name in the system's own
-//! folder (a rename between file systems is a copy).
+//! Rejected: writing in place (a full disk destroys the file that was there), and a temporary name in the
+//! system's own folder (a rename between file systems is a copy).
 
 use crate::error::{Error, Result};
 use std::{
@@ -26,7 +27,8 @@ impl AtomicFile {
     /// Opens a temporary file beside `path`. What lies at `path` stays until [`AtomicFile::commit`].
     ///
     /// # Errors
-    /// [`Error::Io`] if the folder does not exist or cannot be written, or if `path` is a folder or has no file name.
+    /// [`Error::Io`] if the folder does not exist or cannot be written, or if `path` is a folder or has no
+    /// file name.
     pub fn create(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
         let fail = |kind, text: &'static str| Error::io(&path)(io::Error::new(kind, text));
@@ -39,7 +41,8 @@ impl AtomicFile {
         let prefix = format!(".{}.", name.to_string_lossy());
         let mut builder = tempfile::Builder::new();
         builder.prefix(&prefix).suffix(".tmp");
-        // A temporary file is private by default; this one becomes an ordinary file, as the process's umask says.
+        // A temporary file is private by default; this one becomes an ordinary file, as the process's umask
+        // says.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         let temporary = builder.tempfile_in(folder(&path)).map_err(Error::io(&path))?;
@@ -98,7 +101,8 @@ fn folder(path: &Path) -> &Path {
     path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Makes a rename durable. Only Unix opens a folder as a file; some file systems there cannot flush one, and say so.
+/// Makes a rename durable. Only Unix opens a folder as a file; some file systems there cannot flush one, and
+/// say so.
 #[cfg(unix)]
 fn sync_folder(folder: &Path) -> io::Result<()> {
     match File::open(folder).and_then(|f| f.sync_all()) {

@@ -1,8 +1,9 @@
-//! The textbook trainer and encoder, for tests alone: the definition written down, on byte strings, with no state kept.
+//! The textbook trainer and encoder, for tests alone: the definition written down, on byte strings, with no
+//! state kept.
 //!
-//! [`train`] counts all adjacent pairs of all words anew for each merge, so one merge costs as much as the whole text;
-//! [`encode`] looks at all pairs for each merge. The fast trainer and encoder are checked against these apart, so a failure names the
-//! stage.
+//! [`train`] counts all adjacent pairs of all words anew for each merge, so one merge costs as much as the
+//! whole text; [`encode`] looks at all pairs for each merge. The fast trainer and encoder are checked against
+//! these apart, so a failure names the stage.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -14,17 +15,17 @@ pub type Bytes = Vec<u8>;
 pub enum TieBreak {
     /// The lexicographically greatest (left bytes, right bytes).
     Bytes,
-    /// The smallest (left id, right id), where single bytes are ranked by the character that stands for them in GPT-2's
-    /// files, and tokens follow in order of creation; a token made twice keeps its first id.
+    /// The smallest (left id, right id), where single bytes are ranked by the character that stands for them
+    /// in GPT-2's files, and tokens follow in order of creation; a token made twice keeps its first id.
     HuggingFace,
 }
 
 /// Merges, in order, learned from `words` with their counts.
 ///
-/// Under [`TieBreak::Bytes`] training ends after `num_tokens` merges. Under [`TieBreak::HuggingFace`] a merge whose bytes
-/// exist already is kept but not counted: it ends when `num_tokens` new byte strings exist. Either ends early when no
-/// pair is left. A pair that merged before and comes up again (its parts were made by another pair) is not merged again:
-/// it would say nothing new to the encoder.
+/// Under [`TieBreak::Bytes`] training ends after `num_tokens` merges. Under [`TieBreak::HuggingFace`] a merge
+/// whose bytes exist already is kept but not counted: it ends when `num_tokens` new byte strings exist.
+/// Either ends early when no pair is left. A pair that merged before and comes up again (its parts were made
+/// by another pair) is not merged again: it would say nothing new to the encoder.
 #[must_use]
 pub fn train(words: &[(Bytes, u64)], num_tokens: usize, tie: TieBreak) -> Vec<(Bytes, Bytes)> {
     let mut words: Vec<(Vec<Bytes>, u64)> =
@@ -98,8 +99,8 @@ fn merge(symbols: &[Bytes], pair: &(Bytes, Bytes)) -> Vec<Bytes> {
     merged
 }
 
-/// The place of a byte among all 256, ordered by the character that stands for it in GPT-2's files: first the 188
-/// printable ones, then the others.
+/// The place of a byte among all 256, ordered by the character that stands for it in GPT-2's files: first the
+/// 188 printable ones, then the others.
 fn gpt2_order(byte: u8) -> usize {
     let printable = |b: u8| matches!(b, 33..=126 | 161..=172 | 174..=255);
     let same = (0..byte).filter(|&b| printable(b) == printable(byte)).count();

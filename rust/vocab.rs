@@ -1,18 +1,20 @@
 //! The vocabulary: which bytes each id stands for, which pairs merge in which order, which tokens are special.
 //!
-//! A symbol is a byte string. Two pairs may merge to the same bytes (`a`+`bc` and `ab`+`c`); then several ids can stand
-//! for one byte string, and everything that looks for an id takes the smallest. So each [`Merge`] holds smallest ids alone, and the
-//! other ids of such a string only decode. What is checked once here is relied on everywhere else:
+//! A symbol is a byte string. Two pairs may merge to the same bytes (`a`+`bc` and `ab`+`c`); then several ids
+//! can stand for one byte string, and everything that looks for an id takes the smallest. So each [`Merge`]
+//! holds smallest ids alone, and the other ids of such a string only decode. What is checked once here is
+//! relied on everywhere else:
 //!
 //! * each of the 256 bytes has an id, so any text can be encoded;
 //! * ids are unique and below 2^31; token bytes are unique but for the rule above;
 //! * the parts and the result of each merge are tokens, and no pair merges twice;
 //! * special tokens are not empty, are unique, and share no id with another token;
-//! * no token is longer than [`MAX_TOKEN_BYTES`], and all together take at most [`MAX_TOTAL_BYTES`]: sixty merges, each
-//!   doubling the last, would otherwise ask for 2^60 bytes. Lengths are checked before anything is allocated.
+//! * no token is longer than [`MAX_TOKEN_BYTES`], and all together take at most [`MAX_TOTAL_BYTES`]: sixty
+//!   merges, each doubling the last, would otherwise ask for 2^60 bytes. Lengths are checked before anything
+//!   is allocated.
 //!
-//! Building costs one hash-table entry per token and three look-ups per merge. Token bytes come from files, so they are
-//! hashed with the standard, keyed hash; ids are hashed with a fast one.
+//! Building costs one hash-table entry per token and three look-ups per merge. Token bytes come from files,
+//! so they are hashed with the standard, keyed hash; ids are hashed with a fast one.
 
 use crate::error::{Error, Result};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -26,7 +28,8 @@ pub const MAX_TOTAL_BYTES: usize = 1 << 28;
 /// Ids are below this.
 pub const MAX_IDS: u32 = 1 << 31;
 
-/// A pair of tokens that encoding joins. Its rank is its index in [`Vocab::merges`]; the lowest rank merges first.
+/// A pair of tokens that encoding joins. Its rank is its index in [`Vocab::merges`]; the lowest rank merges
+/// first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Merge {
     /// Smallest id of the left bytes.
@@ -99,13 +102,14 @@ pub(crate) fn show(bytes: &[u8]) -> String {
 }
 
 impl Vocab {
-    /// The contract's ids: `0..=255` are the bytes, merge `k` makes id `256 + k`, special tokens follow in the order given.
+    /// The contract's ids: `0..=255` are the bytes, merge `k` makes id `256 + k`, special tokens follow in
+    /// the order given.
     ///
     /// A merge whose bytes exist already still takes its id, which decodes and is never produced by encoding.
     ///
     /// # Errors
-    /// [`Error::Vocab`] if a merge names an id that is not there yet, repeats a pair, or makes too long a token;
-    /// [`Error::SpecialToken`] if a special token is empty or repeated.
+    /// [`Error::Vocab`] if a merge names an id that is not there yet, repeats a pair, or makes too long a
+    /// token; [`Error::SpecialToken`] if a special token is empty or repeated.
     pub fn from_merges(merges: &[(u32, u32)], specials: &[String]) -> Result<Vocab> {
         let num_ids = 256 + merges.len() + specials.len();
         if num_ids > MAX_IDS as usize {
@@ -137,11 +141,12 @@ impl Vocab {
 
     /// Ids as given. `merges` are byte strings, in rank order.
     ///
-    /// A special token without an id takes that of the token with its bytes, which is then special and no longer
-    /// ordinary; if there is none, the next id after the highest, in the order given.
+    /// A special token without an id takes that of the token with its bytes, which is then special and no
+    /// longer ordinary; if there is none, the next id after the highest, in the order given.
     ///
     /// # Errors
-    /// [`Error::Vocab`] or [`Error::SpecialToken`], naming the token or merge that breaks a rule of this module.
+    /// [`Error::Vocab`] or [`Error::SpecialToken`], naming the token or merge that breaks a rule of this
+    /// module.
     pub fn from_parts(
         tokens: Vec<(u32, Vec<u8>)>,
         merges: &[(Vec<u8>, Vec<u8>)],
@@ -471,8 +476,8 @@ struct Tokens {
     index: Index,
 }
 
-/// A table where ids are nearly gapless, as they are in practice. A file may also name one id of two billion, and must
-/// not make us allocate a table of that length: then entries are searched.
+/// A table where ids are nearly gapless, as they are in practice. A file may also name one id of two billion,
+/// and must not make us allocate a table of that length: then entries are searched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Index {
     Table(Vec<u32>),

@@ -27,7 +27,8 @@ fn ids(merges: &[(naive::Bytes, naive::Bytes)]) -> Vec<(u32, u32)> {
     (256..).zip(merges).map(pair).collect()
 }
 
-/// Small, with two ways to make `abc` (so an id that only decodes), bytes that are no text, and special tokens that JSON escapes.
+/// Small, with two ways to make `abc` (so an id that only decodes), bytes that are no text, and special
+/// tokens that JSON escapes.
 fn small() -> Vocab {
     let merges = [(97, 98), (98, 99), (256, 99), (97, 257), (258, 100), (0xe4, 0xb8), (32, 260)];
     Vocab::from_merges(&merges, &strings(&[END, "a \"b\"\n\\\u{0}世"])).unwrap()
@@ -119,7 +120,8 @@ fn damage_to_gpt2_and_tiktoken_files_never_panics() {
         for len in 0..bytes.len() {
             fs::write(path, &bytes[..len]).unwrap();
             let loaded = load(path);
-            // Ranks alone do not tell how many there should be: a cut between two lines leaves another vocabulary.
+            // Ranks alone do not tell how many there should be: a cut between two lines leaves another
+            // vocabulary.
             let noticed = loaded.is_err() || loaded.as_ref().is_ok_and(|v| *v == vocab);
             assert!(noticed || path == &paths[2], "{} cut to {len} bytes", path.display());
         }

@@ -1,7 +1,9 @@
-//! `vocab.json` and `merges.txt`: ids as a JSON object, merges as one pair per line, both in GPT-2's characters.
+//! `vocab.json` and `merges.txt`: ids as a JSON object, merges as one pair per line, both in GPT-2's
+//! characters.
 //!
-//! Special tokens stand in `vocab.json` as plain text, so the file does not say which they are, and it has no pattern: the caller
-//! gives both. GPT-2's own ids number the bytes in another order than the contract; ids are kept as given.
+//! Special tokens stand in `vocab.json` as plain text, so the file does not say which they are, and it has no
+//! pattern: the caller gives both. GPT-2's own ids number the bytes in another order than the contract; ids
+//! are kept as given.
 
 use super::{ByteChars, find_holes, in_file, json::Json, read_text, refuse};
 use crate::{
@@ -34,11 +36,13 @@ pub fn export_gpt2(dir: &Path, vocab: &Vocab) -> Result<()> {
     atomic::write(dir.join(VOCAB), json.as_bytes())
 }
 
-/// Reads a pair of GPT-2 files. `specials` that are in `vocab.json` keep their ids; others get the next free ones.
+/// Reads a pair of GPT-2 files. `specials` that are in `vocab.json` keep their ids; others get the next free
+/// ones.
 ///
-/// A missing header, Windows line ends, a byte order mark and a missing last line end are accepted, since they leave
-/// no doubt. A token of more than one byte that no merge makes is refused, as the sign of a `merges.txt` that was cut short,
-/// unless it has the form `<|…|>`: then it is a special token that the caller does not want, and is only decoded.
+/// A missing header, Windows line ends, a byte order mark and a missing last line end are accepted, since
+/// they leave no doubt. A token of more than one byte that no merge makes is refused, as the sign of a
+/// `merges.txt` that was cut short, unless it has the form `<|…|>`: then it is a special token that the
+/// caller does not want, and is only decoded.
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::VocabFile`], with the line of `merges.txt` where one is at fault.

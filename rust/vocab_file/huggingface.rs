@@ -1,13 +1,16 @@
-//! `tokenizer.json`, the format "1.0" of Hugging Face, for byte-level BPE; and `tokenizer_config.json` beside it.
+//! `tokenizer.json`, the format "1.0" of Hugging Face, for byte-level BPE; and `tokenizer_config.json` beside
+//! it.
 //!
-//! The format describes far more than we do: normalizers, other splitters, dropout. Each feature that would change ids is refused by
-//! name, and so is each key that is not known here: passing over it could mean other ids than the library's. What only
-//! adds tokens around a text (post-processors) is allowed, since it does not concern the encoding of the text.
+//! The format describes far more than we do: normalizers, other splitters, dropout. Each feature that would
+//! change ids is refused by name, and so is each key that is not known here: passing over it could mean other
+//! ids than the library's. What only adds tokens around a text (post-processors) is allowed, since it does
+//! not concern the encoding of the text.
 //!
 //! What is written, and why so (checked with `tokenizers` 0.23 and `transformers` 5):
-//! * GPT-2's pattern as a bare `ByteLevel`, since some readers know it in that form only; others as `Split` + `ByteLevel`.
-//! * Special tokens also in `model.vocab`: the library takes an added token's id from there, and otherwise numbers it by the
-//!   *count* of entries, which in a vocabulary with holes is the id of another token.
+//! * GPT-2's pattern as a bare `ByteLevel`, since some readers know it in that form only; others as `Split` +
+//!   `ByteLevel`.
+//! * Special tokens also in `model.vocab`: the library takes an added token's id from there, and otherwise
+//!   numbers it by the *count* of entries, which in a vocabulary with holes is the id of another token.
 //! * `PreTrainedTokenizerFast` as the class: under `GPT2Tokenizer`, `transformers` 5 replaces the pattern.
 //! * Our digest as a key inside `model`: there, and not at the top, unknown keys are passed over.
 
@@ -21,6 +24,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
+    pretokenizer::Pretokenizer,
     vocab::{Vocab, show},
 };
 use rustc_hash::FxHashMap;
@@ -37,11 +41,10 @@ const OWN_VERSION: u64 = 1;
 const OWN_KEY: &str = "tinybpe";
 const END_OF_TEXT: &str = "<|endoftext|>";
 
-/// The canonical spellings of the named patterns. `ByteLevel` means the first; all of them match every character, so that
-/// nothing lies between two matches.
-const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
-const CL100K: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-const O200K: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+/// The pattern that `ByteLevel` means by itself.
+fn gpt2() -> Result<Pretokenizer> {
+    Pretokenizer::new("gpt2")
+}
 
 /// The text of `tokenizer.json`, read back and found to be the same tokenizer. `path` is for messages.
 pub fn write(path: &Path, vocab: &Vocab, pattern: &str) -> Result<String> {
@@ -74,7 +77,7 @@ fn compose(path: &Path, vocab: &Vocab, pattern: &str) -> Result<String> {
             r#"{{"type": "ByteLevel", "add_prefix_space": {prefix}, "trim_offsets": true, "use_regex": {regex}}}"#
         )
     };
-    let splitter = if pattern == GPT2 {
+    let splitter = if pattern == gpt2()?.pattern() {
         byte_level(false, true)
     } else {
         format!(
@@ -361,8 +364,8 @@ impl File<'_> {
         Ok(added)
     }
 
-    /// The library looks for tokens with `normalized: false` first, and for the others in what is left. Looking for all
-    /// at once, as we do, is the same unless two of different kinds overlap.
+    /// The library looks for tokens with `normalized: false` first, and for the others in what is left.
+    /// Looking for all at once, as we do, is the same unless two of different kinds overlap.
     fn check_order(&self, added: &[AddedToken]) -> Result<()> {
         let (late, early): (Vec<_>, Vec<_>) = added.iter().partition(|t| t.normalized);
         let total = |tokens: &[&AddedToken]| tokens.iter().map(|t| t.content.len()).sum::<usize>();
@@ -397,7 +400,7 @@ impl File<'_> {
         let pattern = match (parts.next(), parts.next(), parts.next()) {
             (Some(one), None, None) if has_type(&one, "ByteLevel") => {
                 if self.byte_level(one)? {
-                    GPT2.into()
+                    gpt2()?.pattern().to_owned()
                 } else {
                     return self.refuse(
                     "`pre_tokenizer` is `ByteLevel` with `use_regex` false and no `Split` before it, which can change ids and is not supported: text is always split by a pattern",
@@ -461,8 +464,8 @@ impl File<'_> {
         };
         match (&behavior[..], invert) {
             ("Isolated", false) => Ok(pattern),
-            // Drops what the pattern does not match; these match everything.
-            ("Removed", true) if [GPT2, CL100K, O200K].contains(&&pattern[..]) => Ok(pattern),
+            // Drops what the pattern does not match; the named ones match everything.
+            ("Removed", true) if Pretokenizer::new(&pattern).is_ok_and(|p| p.name().is_some()) => Ok(pattern),
             _ => self.refuse(format!(
                 "the `Split` has behavior {} with `invert` {invert}, which can change ids and is not supported: only `Isolated` with `invert` false is",
                 show(behavior.as_bytes())
@@ -551,8 +554,8 @@ impl File<'_> {
         })
     }
 
-    /// With `ignore_merges`, a piece that is a token is that token, whatever the merges say. That is the same if the
-    /// merges make each token from its bytes.
+    /// With `ignore_merges`, a piece that is a token is that token, whatever the merges say. That is the same
+    /// if the merges make each token from its bytes.
     fn check_merges_reach_all(&self, vocab: &Vocab) -> Result<()> {
         let ranks: FxHashMap<(u32, u32), u32> =
             (0..).zip(vocab.merges()).map(|(k, m)| ((m.left, m.right), k)).collect();
@@ -648,9 +651,10 @@ mod tests {
 
     #[test]
     fn tells_what_the_other_engine_reads_differently() {
-        for pattern in [GPT2, CL100K, O200K, r"[^$^]|\p{N}{1,3}|\$\^|\p{L}+|(?i:a)|(?<=x)[\]$]"] {
-            assert_eq!(read_otherwise(pattern), None, "{pattern}");
+        for name in ["gpt2", "cl100k", "o200k"] {
+            assert_eq!(read_otherwise(Pretokenizer::new(name).unwrap().pattern()), None, "{name}");
         }
+        assert_eq!(read_otherwise(r"[^$^]|\p{N}{1,3}|\$\^|\p{L}+|(?i:a)|(?<=x)[\]$]"), None);
         for pattern in [r"\s++$", "^a", r"\p{N}{1,3}+", "(?s).", "(?m:.)", "(?i-s:.)", "a{2}+"] {
             assert!(read_otherwise(pattern).is_some(), "{pattern}");
         }

@@ -1,8 +1,10 @@
-//! Byte-pair encoding of one token's own bytes, by any ranking of pairs: readers ask it how a token comes about.
+//! Byte-pair encoding of one token's own bytes, by any ranking of pairs: readers ask it how a token comes
+//! about.
 //!
-//! Parts are a linked list over byte positions, candidate pairs wait in a heap, and an entry whose parts have changed
-//! since is dropped when it comes up: O(n log n) rankings for n bytes, so one long token does not cost its square. The encoder
-//! proper is another: it works on ids, and on a vocabulary that is already known.
+//! Parts are a linked list over byte positions, candidate pairs wait in a heap, and an entry whose parts have
+//! changed since is dropped when it comes up: O(n log n) rankings for n bytes, so one long token does not
+//! cost its square. The encoder proper is another: it works on ids, and on a vocabulary that is already
+//! known.
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 

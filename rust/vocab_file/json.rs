@@ -1,7 +1,8 @@
 //! JSON values that keep the order of their keys and refuse a key given twice.
 //!
-//! `serde_json`'s own value keeps the last of two equal keys silently, and then the reader of a file sees another tokenizer than the
-//! library beside it. Nesting is bounded by `serde_json`, numbers are JSON's (no NaN), keys are strings.
+//! `serde_json`'s own value keeps the last of two equal keys silently, and then the reader of a file sees
+//! another tokenizer than the library beside it. Nesting is bounded by `serde_json`, numbers are JSON's (no
+//! NaN), keys are strings.
 
 use super::refuse;
 use crate::error::{Error, Result};

@@ -7,20 +7,22 @@
 //! | `vocab.json`, `merges.txt` | ids, merges; special tokens as text; no pattern | tools of GPT-2's time |
 //! | `*.tiktoken` | ids, which are ranks too; neither merges, nor pattern, nor special tokens | `tiktoken` |
 //!
-//! [`save`] writes the first four, [`load`] reads `tokenizer.json` alone: one file is the truth, so a folder cannot
-//! disagree with itself, and since `tokenizer.json` is renamed into place last, a kill at any moment leaves the old
-//! tokenizer or the new one. It carries a digest of what decides ids (a key of its own inside `model`, which the other libraries pass over), so
-//! that a flipped bit or an edit by hand is refused instead of giving other ids. `vocab.json`, `merges.txt` and `*.tiktoken` have no room for one:
-//! reading them checks what can be checked (each token made by a merge, each byte present), no more.
+//! [`save`] writes the first four, [`load`] reads `tokenizer.json` alone: one file is the truth, so a folder
+//! cannot disagree with itself, and since `tokenizer.json` is renamed into place last, a kill at any moment
+//! leaves the old tokenizer or the new one. It carries a digest of what decides ids (a key of its own inside
+//! `model`, which the other libraries pass over), so that a flipped bit or an edit by hand is refused instead
+//! of giving other ids. `vocab.json`, `merges.txt` and `*.tiktoken` have no room for one: reading them checks
+//! what can be checked (each token made by a merge, each byte present), no more.
 //!
-//! Reading trusts nothing: files are read up to [`MAX_FILE_BYTES`], JSON keys may not repeat, nesting is bounded, token
-//! lengths are checked before they are allocated, no name in a file is used as a path, and a feature that would change
-//! ids is refused by its name. Everything is linear in the file's length.
+//! Reading trusts nothing: files are read up to [`MAX_FILE_BYTES`], JSON keys may not repeat, nesting is
+//! bounded, token lengths are checked before they are allocated, no name in a file is used as a path, and a
+//! feature that would change ids is refused by its name. Everything is linear in the file's length.
 //!
-//! **Holes.** JSON has one id per token text. If two merges make the same bytes, the later one's id is left out of
-//! `vocab.json` and `tokenizer.json`, and is found again on reading: where all ids follow the contract (bytes are
-//! `0..=255`, merge `k` makes `256 + k`), a merge with known bytes owns the unused id `256 + k`. [`save`] reads back what it
-//! is about to write, so an arrangement that this rule cannot express is refused before any file is touched.
+//! **Holes.** JSON has one id per token text. If two merges make the same bytes, the later one's id is left
+//! out of `vocab.json` and `tokenizer.json`, and is found again on reading: where all ids follow the contract
+//! (bytes are `0..=255`, merge `k` makes `256 + k`), a merge with known bytes owns the unused id `256 + k`.
+//! [`save`] reads back what it is about to write, so an arrangement that this rule cannot express is refused
+//! before any file is touched.
 
 mod gpt2;
 mod huggingface;
@@ -43,18 +45,19 @@ use std::{
     path::Path,
 };
 
-/// The longest file that is read. Real ones have a few megabytes; the limit keeps a wrong path (a disk image, a device)
-/// from filling the memory.
+/// The longest file that is read. Real ones have a few megabytes; the limit keeps a wrong path (a disk image,
+/// a device) from filling the memory.
 pub const MAX_FILE_BYTES: u64 = 1 << 30;
 
 /// Writes the four files of a tokenizer into the folder `dir`, which is made if it is not there.
 ///
-/// `pattern` is the pretokenizer's canonical regex. Each file appears whole; `tokenizer.json`, the one that counts, last.
+/// `pattern` is the pretokenizer's canonical regex. Each file appears whole; `tokenizer.json`, the one that
+/// counts, last.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::VocabFile`] if the formats cannot express the tokenizer: a special token spelled like an
-/// ordinary one, ids of duplicate tokens elsewhere than the contract puts them, or a custom pattern that other libraries read
-/// otherwise. Then no file was touched.
+/// [`Error::Io`]; [`Error::VocabFile`] if the formats cannot express the tokenizer: a special token spelled
+/// like an ordinary one, ids of duplicate tokens elsewhere than the contract puts them, or a custom pattern
+/// that other libraries read otherwise. Then no file was touched.
 pub fn save(dir: &Path, vocab: &Vocab, pattern: &str) -> Result<()> {
     let path = dir.join(huggingface::TOKENIZER);
     let tokenizer = huggingface::write(&path, vocab, pattern)?;
@@ -68,11 +71,12 @@ pub fn save(dir: &Path, vocab: &Vocab, pattern: &str) -> Result<()> {
 
 /// Reads a `tokenizer.json`, or the one in a folder: a vocabulary and the regex of its pretokenizer.
 ///
-/// The other files of a folder are not read. A file without a digest, which other libraries wrote, is taken as it is.
+/// The other files of a folder are not read. A file without a digest, which other libraries wrote, is taken
+/// as it is.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::VocabFile`] if it is not a byte-level BPE `tokenizer.json`, has a feature that changes ids,
-/// breaks a rule of [`crate::vocab`], or does not match its digest.
+/// [`Error::Io`]; [`Error::VocabFile`] if it is not a byte-level BPE `tokenizer.json`, has a feature that
+/// changes ids, breaks a rule of [`crate::vocab`], or does not match its digest.
 pub fn load(path: &Path) -> Result<(Vocab, String)> {
     if !path.is_dir() {
         return huggingface::parse(path, &read_text(path)?);
@@ -160,8 +164,8 @@ fn in_file<T>(
     })
 }
 
-/// The ids left out of a JSON file since their bytes have a smaller one; see the module's text. They are below `vocab_size`
-/// and not among `taken`, the ids of special tokens.
+/// The ids left out of a JSON file since their bytes have a smaller one; see the module's text. They are
+/// below `vocab_size` and not among `taken`, the ids of special tokens.
 fn find_holes(
     tokens: &[(u32, Vec<u8>)],
     merges: &[(Vec<u8>, Vec<u8>)],
@@ -193,8 +197,8 @@ fn find_holes(
     holes
 }
 
-/// GPT-2's characters for the 256 bytes: printable ones stand for themselves, the others, in order, are U+0100 and up. So
-/// every token is visible text without a space, and fits JSON and a line of `merges.txt`.
+/// GPT-2's characters for the 256 bytes: printable ones stand for themselves, the others, in order, are
+/// U+0100 and up. So every token is visible text without a space, and fits JSON and a line of `merges.txt`.
 struct ByteChars {
     to_char: [char; 256],
     to_byte: [Option<u8>; 324],
