@@ -66,7 +66,7 @@ def run_folder(ckpt_path: str | Path) -> Path:
 def digest(tensor: Tensor) -> str:
     """Return the SHA-256 of a CPU tensor's type, shape and bytes."""
     hasher = hashlib.sha256(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
-    hasher.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())
+    hasher.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return hasher.hexdigest()
 
 
@@ -234,7 +234,7 @@ def load_weights(model: TransformerLM, tensors: Mapping[str, Tensor], where: Pat
 
 
 def find(path: str | Path) -> Path:
-    """Return the checkpoint folder meant by a run folder (its newest), a checkpoint folder, or a file inside either.
+    """Return the checkpoint folder meant by a run folder (its newest), a checkpoint folder, or a file in one.
 
     Raises:
         CheckpointError: there is none.

@@ -166,7 +166,7 @@ class DataConfig(Checked):
     batch_size: int = setting(16, "windows in each step, over all processes and micro-batches", low=1)
     sampler: str = setting(
         "shuffled",
-        "windows of the training file: each once an epoch in random order, or at random places (the reference)",
+        "windows of the training file: each once an epoch in random order, or at random places",
         choices=("shuffled", "random"),
     )
     tokenizer: str | None = setting(
@@ -259,14 +259,12 @@ def from_values(values: dict[str, Any]) -> Config:
         optim.warmup_iters = max(1, round(0.04 * optim.cosine_cycle_iters))
     if optim.warmup_iters > optim.cosine_cycle_iters:
         problems.append(
-            f"`--warmup-iters` {optim.warmup_iters} is more than the {optim.cosine_cycle_iters} steps to min_lr"
+            f"`--warmup-iters` is {optim.warmup_iters}, of only {optim.cosine_cycle_iters} steps to min_lr"
         )
     if optim.min_lr > optim.lr:
         problems.append(f"`--min-lr` {optim.min_lr} is above `--lr` {optim.lr}")
     if config.data.batch_size % config.run.accumulate:
-        problems.append(
-            f"`--batch-size` {config.data.batch_size} is not a multiple of `--accumulate` {config.run.accumulate}"
-        )
+        problems.append("`--batch-size` is not a multiple of `--accumulate`")
     if problems:
         raise ConfigError(problems)
     return config

@@ -44,7 +44,7 @@ def set_precision(matmul: str, device: torch.device) -> None:
     if device.type == "cpu":
         torch.backends.mkldnn.matmul.fp32_precision = "bf16" if matmul == "bf16" else "ieee"  # type: ignore[attr-defined]
     elif device.type == "cuda":
-        torch.backends.cuda.matmul.fp32_precision = "tf32" if matmul == "bf16" else "ieee"  # type: ignore[attr-defined]
+        torch.backends.cuda.matmul.fp32_precision = "tf32" if matmul == "bf16" else "ieee"
 
 
 def synchronize(device: torch.device) -> None:

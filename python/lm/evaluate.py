@@ -11,7 +11,6 @@ their text, so that it compares between vocabularies: it is how far the model wo
 
 from __future__ import annotations
 
-import argparse
 import math
 import os
 import sys
@@ -62,8 +61,8 @@ class Evaluation:
 @contextmanager
 def evaluating(model: TransformerLM) -> Iterator[None]:
     """Evaluation mode, no gradients, full fp32; all as before afterwards."""
-    backend = torch.backends.mkldnn.matmul
-    before: Any = backend.fp32_precision  # type: ignore[attr-defined]
+    backend: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    before: Any = backend.fp32_precision
     before_cuda: Any = torch.backends.cuda.matmul.fp32_precision
     training = model.training
     set_precision("fp32", torch.device("cpu"))
@@ -74,7 +73,7 @@ def evaluating(model: TransformerLM) -> Iterator[None]:
             yield
     finally:
         model.train(training)
-        backend.fp32_precision = before  # type: ignore[attr-defined]
+        backend.fp32_precision = before
         torch.backends.cuda.matmul.fp32_precision = before_cuda
 
 
@@ -103,10 +102,13 @@ def evaluate(
     """Evaluate a model on a token file.
 
     Args:
-        model: its context length is the window's. tokens: the file. device: where the model is. num_windows:
-        windows evenly spread over the file; 0 for the whole file, its last short window included. batch_size:
-        windows computed at once; changes nothing but rounding. byte_lengths: bytes of each id; the sidecar's
-        ratio is used without it. progress: called with the part that is done.
+        model: its context length is the window's.
+        tokens: the file.
+        device: where the model is.
+        num_windows: windows evenly spread over the file; 0 for all of it, a short last one included.
+        batch_size: windows computed at once; changes nothing but rounding.
+        byte_lengths: bytes of each id; the sidecar's ratio is used without it.
+        progress: called with the part that is done.
 
     Raises:
         TokenFileError: fewer than two tokens, or ids outside the vocabulary.
@@ -201,7 +203,7 @@ def find_tokenizer(
 
 @contextmanager
 def clear_errors(program: str) -> Iterator[None]:
-    """Turn what users can mend into one line and an exit code: 2 for bad settings or input, 1 for the rest."""
+    """Turn what users can mend into one line and an exit code: 2 for bad input, 1 for the rest."""
     code = 1
     try:
         yield

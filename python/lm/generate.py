@@ -137,7 +137,7 @@ def generate_ids(
 
 
 def escape(text: str) -> str:
-    """Show control characters, and those that turn the direction of text, as escapes; keep newline and tab."""
+    """Show control characters, and those that turn the direction of text, as escapes; keep newlines, tabs."""
 
     def shown(c: str) -> str:
         harmless = c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")

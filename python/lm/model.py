@@ -71,7 +71,7 @@ class TransformerLM(nn.Module):
 
     @torch.no_grad()
     def init_scaled(self, std: float) -> None:
-        """Draw all matrices from N(0, std^2), those that write to the residual stream scaled down by depth."""
+        """Draw matrices from N(0, std^2), those that write to the residual stream scaled down by depth."""
         for name, parameter in self.named_parameters():
             if parameter.ndim == 2:
                 writes_residual = name.endswith(("attention.out.weight", "mlp.down.weight"))
@@ -103,14 +103,12 @@ class TransformerLM(nn.Module):
                 x = layer(x, rope, caches[index] if caches else None)
         return self.norm(x)  # type: ignore[no-any-return]
 
-    def forward(
-        self, ids: Tensor, targets: Tensor | None = None, caches: list[KVCache] | None = None
-    ) -> Tensor:
+    def forward(self, ids: Tensor, targets: Tensor | None = None) -> Tensor:
         """Return (B, T, vocab_size) logits, or, given (B, T) targets, the mean loss in nats.
 
         Any T from 1 to `context_length` is allowed.
         """
-        x = self.hidden(ids, caches)
+        x = self.hidden(ids)
         if targets is None:
             return x @ self.head_weight.T
         return linear_cross_entropy(x, self.head_weight, targets)

@@ -61,7 +61,7 @@ def token_losses(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 class LinearCrossEntropy(torch.autograd.Function):
-    """Mean cross-entropy of `x W^T`, computed with its gradient in chunks of rows; see `linear_cross_entropy`."""
+    """Mean cross-entropy of `x W^T`, with its gradient, in chunks of rows; see `linear_cross_entropy`."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, targets: Tensor, chunk_rows: int) -> Tensor:
@@ -103,7 +103,7 @@ def linear_cross_entropy(x: Tensor, weight: Tensor, targets: Tensor, chunk_rows:
         chunk_rows: rows of logits held at once.
     """
     flat_x, flat_targets = x.reshape(-1, x.shape[-1]), targets.reshape(-1)
-    loss = LinearCrossEntropy.apply(flat_x, weight, flat_targets, chunk_rows)  # type: ignore[no-untyped-call]
+    loss = LinearCrossEntropy.apply(flat_x, weight, flat_targets, chunk_rows)
     assert isinstance(loss, Tensor)
     return loss
 

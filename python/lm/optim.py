@@ -21,18 +21,14 @@ from torch import Tensor, nn
 from lm.config import OptimConfig
 
 
-def learning_rate(step: int, *, config: OptimConfig) -> float:
-    """Return the factor-free AdamW learning rate of a step; `rate_factor` scaled by `lr`."""
-    return config.lr * rate_factor(step, config)
-
-
 def rate_factor(step: int, config: OptimConfig) -> float:
     """Return the learning rate of a step, counted from 0, as a fraction of the highest one.
 
     Warmup rises linearly and reaches one at step `warmup_iters`; from there the schedule falls to `min_lr /
     lr`, which it has from step `cosine_cycle_iters` on. A pure function, so resuming needs no state.
     """
-    assert config.warmup_iters is not None and config.cosine_cycle_iters is not None
+    assert config.warmup_iters is not None
+    assert config.cosine_cycle_iters is not None
     warmup, end, low = config.warmup_iters, config.cosine_cycle_iters, config.min_lr / config.lr
     if step < warmup:
         # the reference starts from a rate of zero; a first step that does nothing is not worth having
@@ -57,7 +53,7 @@ def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> Tenso
     No limit if `max_norm` is 0. The result stays on the device: nothing waits for it.
     """
     gradients = [p.grad for p in parameters if p.grad is not None]
-    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
     if max_norm > 0:
         torch._foreach_mul_(gradients, (max_norm / (norm + 1e-6)).clamp(max=1.0))
     return norm
@@ -65,7 +61,7 @@ def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> Tenso
 
 @torch.no_grad()
 def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
-    """Return for each matrix of (..., rows, columns) one with the same singular vectors and singular values near one.
+    """Return for each matrix of (..., rows, columns) its singular vectors with singular values near one.
 
     Newton-Schulz with the quintic of Muon's author, whose coefficients raise small singular values fastest.
     """
@@ -78,7 +74,8 @@ def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
     for _ in range(steps):
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return x.mT if tall else x
+    out: Tensor = x.mT if tall else x
+    return out
 
 
 class Group:
@@ -90,7 +87,8 @@ class Group:
     def __init__(
         self, kind: str, names: list[str], parameters: list[nn.Parameter], lr: float, weight_decay: float
     ) -> None:
-        self.kind, self.names, self.parameters = kind, names, parameters
+        self.kind, self.names = kind, names
+        self.parameters: list[Any] = parameters
         self.lr, self.weight_decay = lr, weight_decay
 
 
@@ -136,7 +134,7 @@ class Optimizer:
                 self.muon(group, gradients, rate)
 
     def adamw(self, group: Group, gradients: list[Tensor], rate: float) -> None:
-        """Step by the mean gradient over the root of the mean square, both corrected for their start at zero."""
+        """Step by the mean gradient over the root of the mean square, both corrected for starting at 0."""
         c = self.config
         means, squares = self.slots(group, "mean"), self.slots(group, "square")
         torch._foreach_lerp_(means, gradients, 1 - c.beta1)
@@ -156,7 +154,7 @@ class Optimizer:
         torch._foreach_lerp_(momenta, gradients, 1 - beta)
         updates = torch._foreach_lerp(gradients, momenta, beta)
         for name, p, update in zip(group.names, group.parameters, updates, strict=True):
-            matrices = update.unflatten(0, (self.parts.get(name, 1), -1))  # (parts, rows, columns)
+            matrices = update.view(self.parts.get(name, 1), -1, update.shape[-1])  # (parts, rows, columns)
             # a tall matrix gets a step as large, per output, as a square one
             scale = math.sqrt(max(1.0, matrices.shape[-2] / matrices.shape[-1]))
             p.add_(orthogonalize(matrices).reshape_as(p).to(p.dtype), alpha=-rate * scale)

@@ -25,8 +25,8 @@ from lm.runlog import duration, lock, say
 from lm.trainer import DivergedError, Interrupted, Trainer
 
 PRESET_RULE = (
-    "Settings that are not given come from --preset; without it, from `reference` if --cosine-cycle-iters is given "
-    "(the reference project's command line, which then repeats its run), else from `default`."
+    "Settings that are not given come from --preset; without it, from `reference` if --cosine-cycle-iters is "
+    "given (the reference project's command line, which then repeats its run), else from `default`."
 )
 
 
@@ -152,10 +152,10 @@ def compile_model(trainer: Trainer) -> None:
         trainer.optimizer.zero_grad()
         gap = abs(float(eager.detach()) - float(fast.detach()))
         if not gap < 1e-3 * float(eager.detach()):
-            raise SelfTestError(f"the compiled loss differs by {gap:.2g}")  # noqa: TRY301
+            raise SelfTestError(f"the compiled loss differs by {gap:.2g}")
         trainer.forward = compiled
         say(f"compile   on; the loss equals the eager one within {gap:.1g}")
-    except Exception as error:  # noqa: BLE001 - a compiler may fail in any way, training then goes on without
+    except Exception as error:  # a compiler may fail in any way; training then goes on without
         say(f"compile   off: {str(error).splitlines()[0][:200]}")
 
 

@@ -124,9 +124,7 @@ class Trainer:
                 ckpt.prune(self.run, self.config.run.keep_last, self.best[1] if self.best else None)
                 return
             except OSError as error:
-                say(
-                    f"warning: checkpoint of step {self.step} not written ({error.strerror}), attempt {attempt} of 2"
-                )
+                say(f"warning: no checkpoint at step {self.step}: {error.strerror} (attempt {attempt})")
         self.save_failed = True
 
     def restore(self, mode: str) -> None:
@@ -200,8 +198,9 @@ class Trainer:
         """Return what to say when numbers are no longer finite."""
         lr = self.config.optim.lr * rate_factor(self.step - 1, self.config.optim)
         return (
-            f"{what} is not finite at step {self.step} (lr {lr:.2e}, windows at {self.sampler.starts(self.step - 1)[:4]}"
-            " ...); the last checkpoint is kept. Try a lower `--lr`, more `--warmup-iters`, or `--matmul fp32`"
+            f"{what} is not finite at step {self.step} (lr {lr:.2e}, first window at token "
+            f"{self.sampler.starts(self.step - 1)[0]}); the last checkpoint is kept. "
+            "Try a lower `--lr`, more `--warmup-iters`, or `--matmul fp32`"
         )
 
     def log(self, norm: Tensor, num_steps: int, seconds: float, progress: Progress) -> None:
