@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
-
 from lm.config import Config, ModelConfig, from_values
+
+torch.set_num_threads(1)  # tiny tensors: threads cost more than they bring, and bits depend on their number
 
 TINY: dict[str, Any] = {
     "vocab_size": 50, "context_length": 8, "d_model": 8, "num_layers": 2, "num_heads": 2, "d_ff": 16,

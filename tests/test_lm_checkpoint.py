@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from lm_tools import tiny_model
-from safetensors.torch import load_file, save_file
-
 from lm import checkpoint as ckpt
 from lm.model import TransformerLM
+from lm_tools import tiny_model
+from safetensors.torch import load_file, save_file
 
 
 def held(step: int = 5) -> ckpt.Checkpoint:
@@ -156,7 +155,9 @@ def test_run_folder(tmp_path: Path) -> None:
     assert ckpt.run_folder(odd) == odd
 
 
-def test_replace_file_keeps_the_old_content_on_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replace_file_keeps_the_old_content_on_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "x"
     ckpt.replace_file(path, b"old")
 

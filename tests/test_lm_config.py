@@ -6,7 +6,6 @@ import tomllib
 from pathlib import Path
 
 import pytest
-
 from lm import train
 from lm.config import FIELDS, ConfigError, from_values, preset_names, read_toml, resolve
 
@@ -63,7 +62,12 @@ def test_all_problems_in_one_message() -> None:
     with pytest.raises(ConfigError) as caught:
         from_values(bad)
     text = str(caught.value)
-    for part in ("unknown setting `speling`", "`--lr` is -1.0", "`--device` is 'tpu'", "`--batch-size` is 2.5"):
+    for part in (
+        "unknown setting `speling`",
+        "`--lr` is -1.0",
+        "`--device` is 'tpu'",
+        "`--batch-size` is 2.5",
+    ):
         assert part in text
     assert len(caught.value.problems) == 5
     with pytest.raises(ConfigError, match="256, not a multiple of `--num-heads` 3"):

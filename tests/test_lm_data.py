@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from lm_tools import write_tokens
-
 from lm.data import Sampler, TokenFile, TokenFileError, permute, spread, to_device
+from lm_tools import write_tokens
 
 
 def test_reads_both_types(tmp_path: Path) -> None:
@@ -56,7 +55,11 @@ def test_refuses(tmp_path: Path) -> None:
     (tmp_path / "x.bin").write_bytes(b"12")
     with pytest.raises(TokenFileError, match="holds 1 tokens, but its sidecar says 20"):
         TokenFile(path)
-    for text, problem in (("{", "damaged"), ("[]", "not the sidecar"), ('{"format": "x"}', "not the sidecar")):
+    for text, problem in (
+        ("{", "damaged"),
+        ("[]", "not the sidecar"),
+        ('{"format": "x"}', "not the sidecar"),
+    ):
         (tmp_path / "x.bin.json").write_text(text)
         with pytest.raises(TokenFileError, match=problem):
             TokenFile(path)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
-from lm_tools import equal, tiny_model
-
 from lm import attention, nn
 from lm.attention import CausalSelfAttention, KVCache, causal_mask, rope_tables, rotate_pairs
 from lm.model import Block, TransformerLM
+from lm_tools import equal, tiny_model
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +42,9 @@ def test_silu_and_softmax() -> None:
 def test_cross_entropy() -> None:
     (logits,) = with_grad((2, 7, 11))
     targets = torch.randint(0, 11, (2, 7))
-    compare(nn.cross_entropy(logits, targets), F.cross_entropy(logits.flatten(0, 1), targets.flatten()), [logits])
+    compare(
+        nn.cross_entropy(logits, targets), F.cross_entropy(logits.flatten(0, 1), targets.flatten()), [logits]
+    )
     huge = torch.tensor([[1e4, 0.0]])
     equal(nn.cross_entropy(huge, torch.tensor([0])), torch.tensor(0.0))
 
@@ -92,7 +93,9 @@ def test_rope_rotates_adjacent_pairs() -> None:
     """As complex numbers: the pair (2i, 2i + 1) is multiplied by exp(i * position * theta^(-2i / D))."""
     (x,) = with_grad((2, 6, 3, 8))
     cos, sin = rope_tables(8, 6, 10_000.0)
-    turn = torch.polar(torch.ones(6, 4), torch.outer(torch.arange(6.0), 10_000.0 ** (-torch.arange(0, 8, 2) / 8)))
+    turn = torch.polar(
+        torch.ones(6, 4), torch.outer(torch.arange(6.0), 10_000.0 ** (-torch.arange(0, 8, 2) / 8))
+    )
     theirs = torch.view_as_real(torch.view_as_complex(x.unflatten(-1, (4, 2))) * turn[:, None]).flatten(-2)
     compare(rotate_pairs(x, cos[:, None], sin[:, None]), theirs, [x])
 
@@ -100,14 +103,19 @@ def test_rope_rotates_adjacent_pairs() -> None:
 def test_rope_scores_depend_on_distance_only() -> None:
     q, k = torch.randn(8), torch.randn(8)
     cos, sin = rope_tables(8, 50, 10_000.0)
-    at = [float(rotate_pairs(q, cos[i + 3], sin[i + 3]) @ rotate_pairs(k, cos[i], sin[i])) for i in (0, 7, 40)]
+    at = [
+        float(rotate_pairs(q, cos[i + 3], sin[i + 3]) @ rotate_pairs(k, cos[i], sin[i])) for i in (0, 7, 40)
+    ]
     assert at == pytest.approx([at[0]] * 3, abs=1e-5)
 
 
 @pytest.mark.parametrize("kernel", ["fused", "masked", "explicit"])
 def test_self_attention_equals_multihead_attention(kernel: str) -> None:
     """Without positions it is torch.nn.MultiheadAttention; masked is the path taken on Apple GPUs."""
-    ours, theirs = CausalSelfAttention(16, 4, kernel=kernel), torch.nn.MultiheadAttention(16, 4, bias=False, batch_first=True)
+    ours, theirs = (
+        CausalSelfAttention(16, 4, kernel=kernel),
+        torch.nn.MultiheadAttention(16, 4, bias=False, batch_first=True),
+    )
     with torch.no_grad():
         theirs.in_proj_weight.copy_(ours.qkv.weight)
         theirs.out_proj.weight.copy_(ours.out.weight)

@@ -7,11 +7,10 @@ import math
 
 import pytest
 import torch
-from lm_tools import equal, tiny_model
-
 from lm.config import OptimConfig
 from lm.model import TransformerLM
 from lm.optim import clip_gradients, make_optimizer, orthogonalize, rate_factor
+from lm_tools import equal, tiny_model
 
 
 def make(**changes: object) -> OptimConfig:

@@ -7,27 +7,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from lm_tools import ByteTokenizer, tiny_config, tiny_data, write_tokens
-
+from lm import attention, devices, train, trainer
 from lm import checkpoint as ckpt
-from lm import devices, train, trainer
 from lm.config import ConfigError, OptimConfig, from_values
 from lm.data import TokenFileError
 from lm.plot import read_metrics
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+from lm_tools import ByteTokenizer, tiny_config, tiny_data, tiny_model, write_tokens
 
 
 def rows(run: Path) -> list[dict[str, Any]]:
@@ -77,7 +67,13 @@ def test_whole_run_writes_its_files(tmp_path: Path, capsys: pytest.CaptureFixtur
     losses = [r["loss"] for r in found if "loss" in r]
     assert losses[-1] < losses[0]
     out = capsys.readouterr().out
-    for part in ("parameters", "self-test", "validation loss", "bits_per_byte", "python -m lm.generate --ckpt"):
+    for part in (
+        "parameters",
+        "self-test",
+        "validation loss",
+        "bits_per_byte",
+        "python -m lm.generate --ckpt",
+    ):
         assert part in out
 
 
@@ -254,8 +250,6 @@ def test_bad_data(tmp_path: Path) -> None:
 
 
 def test_self_test_notices_faults(monkeypatch: pytest.MonkeyPatch) -> None:
-    from lm import attention
-
     config = tiny_config_model()
     cpu = torch.device("cpu")
     assert len(devices.self_test(config, OptimConfig(warmup_iters=1, cosine_cycle_iters=2), cpu)) == 3
@@ -269,14 +263,10 @@ def test_self_test_notices_faults(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def leaking(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, **_: object) -> torch.Tensor:
-    from lm.attention import scaled_dot_product_attention
-
-    return scaled_dot_product_attention(q, k, v)
+    return attention.scaled_dot_product_attention(q, k, v)
 
 
 def tiny_config_model() -> Any:
-    from lm_tools import tiny_model
-
     return tiny_model()
 
 

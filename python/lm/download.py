@@ -1,7 +1,7 @@
 """Fetches TinyStories: `python -m lm.download tinystories`.
 
-The two files of the GPT-4 version come from the Hugging Face hub, resumed where a transfer broke off and checked
-against the hub's digests by `huggingface_hub`.
+The two files of the GPT-4 version come from the Hugging Face hub, resumed where a transfer broke off and
+checked against the hub's digests by `huggingface_hub`.
 """
 
 from __future__ import annotations
