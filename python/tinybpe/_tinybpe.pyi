@@ -1,0 +1,160 @@
+"""The extension module: `Core` is a tokenizer, `Stream` an encoding in progress; `Tokenizer` wraps both.
+
+Lists of special tokens in `encode*`: `None` means all of the tokenizer's, and what is allowed wins over what
+is disallowed. `num_threads=None` means all cores; results do not depend on it. Long calls release the GIL and
+stop on Ctrl-C.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+_Progress = Callable[[str, str, int, int], object]  # stage, unit, done, total (0: not known)
+_Ids = NDArray[np.uint16] | NDArray[np.uint32]
+
+@final
+class Core:
+    """An immutable tokenizer; safe to share between threads, picklable."""
+
+    @property
+    def vocab_size(self) -> int:
+        """The highest id plus one."""
+
+    @property
+    def pattern(self) -> str:
+        """The regex: canonical for a named pattern, else as given."""
+
+    @property
+    def pattern_name(self) -> str | None:
+        """The name of the pattern, `None` for a custom one."""
+
+    @property
+    def sha256(self) -> str:
+        """The hex digest of all that decides ids."""
+
+    @staticmethod
+    def train_files(
+        paths: Sequence[str],
+        vocab_size: int,
+        special_tokens: Sequence[str],
+        pattern: str,
+        tie_break: str,
+        num_threads: int | None,
+        progress: _Progress | None,
+    ) -> Core:
+        """Train on files, each one text."""
+
+    @staticmethod
+    def train_iterator(
+        texts: Iterable[str | bytes],
+        vocab_size: int,
+        special_tokens: Sequence[str],
+        pattern: str,
+        tie_break: str,
+        num_threads: int | None,
+        progress: _Progress | None,
+    ) -> Core:
+        """Train on an iterable, each item one text."""
+
+    @staticmethod
+    def load(path: str) -> Core:
+        """Read a tokenizer directory or a `tokenizer.json`."""
+
+    @staticmethod
+    def from_gpt2(vocab_path: str, merges_path: str, special_tokens: Sequence[str]) -> Core:
+        """Read a `vocab.json` and a `merges.txt`."""
+
+    @staticmethod
+    def from_tiktoken(path: str, pattern: str, special_tokens: Sequence[tuple[str, int | None]]) -> Core:
+        """Read a file of base64 tokens and ranks; special tokens without an id get the next free ones."""
+
+    @staticmethod
+    def from_parts(
+        tokens: dict[int, bytes],
+        merges: Sequence[tuple[bytes, bytes]],
+        special_tokens: Sequence[str],
+        pattern: str,
+    ) -> Core:
+        """Build a tokenizer from its tokens, ids as given."""
+
+    def save(self, dir: str) -> None:
+        """Write the four files of a tokenizer directory."""
+
+    def export_gpt2(self, dir: str) -> None:
+        """Write `vocab.json` and `merges.txt`."""
+
+    def export_tiktoken(self, path: str) -> None:
+        """Write a file of base64 tokens and ranks."""
+
+    def encode(
+        self, text: str | bytes, allowed: Sequence[str] | None, disallowed: Sequence[str] | None
+    ) -> list[int]:
+        """Return the ids of a text."""
+
+    def encode_to_numpy(
+        self, text: str | bytes, allowed: Sequence[str] | None, disallowed: Sequence[str] | None
+    ) -> _Ids:
+        """Return the ids of a text as an array, (num_tokens,)."""
+
+    def encode_batch(
+        self,
+        texts: Sequence[str | bytes],
+        allowed: Sequence[str] | None,
+        disallowed: Sequence[str] | None,
+        num_threads: int | None,
+    ) -> list[list[int]]:
+        """Return the ids of each text."""
+
+    def encode_batch_to_numpy(
+        self,
+        texts: Sequence[str | bytes],
+        allowed: Sequence[str] | None,
+        disallowed: Sequence[str] | None,
+        num_threads: int | None,
+    ) -> tuple[_Ids, NDArray[np.uint64]]:
+        """Return all ids, (num_tokens,), and the offsets of the texts in them, (num_texts + 1,)."""
+
+    def stream(self, ordinary: bool) -> Stream:
+        """Start the encoding of a text that comes in chunks."""
+
+    def encode_file(
+        self,
+        inputs: Sequence[str],
+        output: str,
+        num_threads: int | None,
+        ordinary: bool,
+        dtype: str | None,
+        docs: bool,
+        progress: _Progress | None,
+    ) -> dict[str, Any]:
+        """Encode files, `-` for standard input, into a token file and return its sidecar."""
+
+    def decode_bytes(self, ids: Sequence[int] | NDArray[Any]) -> bytes:
+        """Return the bytes of the ids."""
+
+    def token_bytes(self, id: int) -> bytes:
+        """Return the bytes of one id."""
+
+    def token_id(self, token: bytes) -> int | None:
+        """Return the id of a token, ordinary or special."""
+
+    def vocab(self) -> dict[int, bytes]:
+        """Return the bytes of every id, special tokens included."""
+
+    def merges(self) -> list[tuple[bytes, bytes]]:
+        """Return the merges in order of rank."""
+
+    def special_tokens(self) -> dict[str, int]:
+        """Return the id of each special token, in order of ids."""
+
+@final
+class Stream:
+    """A text that is encoded chunk by chunk; the ids are those of the whole."""
+
+    def push(self, text: str | bytes) -> list[int]:
+        """Take the next chunk and return the ids that are now certain."""
+
+    def finish(self) -> list[int]:
+        """Return the remaining ids; the stream is then done."""

@@ -1,0 +1,45 @@
+"""The exceptions of `tinybpe`; the extension raises them too.
+
+What the operating system refuses stays an `OSError` that names the file, and Ctrl-C stays
+`KeyboardInterrupt`.
+"""
+
+
+class TinyBPEError(Exception):
+    """The base of all errors that are `tinybpe`'s own."""
+
+
+class VocabFileError(TinyBPEError, ValueError):
+    """A vocabulary file cannot be read; the message names file, line and rule."""
+
+
+class VocabError(TinyBPEError, ValueError):
+    """A vocabulary breaks a rule, or a format cannot express it."""
+
+
+class SpecialTokenError(TinyBPEError, ValueError):
+    """A special token stands in text where it is not allowed, or the special tokens given cannot be used."""
+
+
+class UnknownTokenError(TinyBPEError, KeyError):
+    """The vocabulary has no such id or token."""
+
+    def __str__(self) -> str:
+        # KeyError shows the repr of its argument, which puts a whole sentence in quotes.
+        return str(self.args[0]) if self.args else ""
+
+
+class PatternError(TinyBPEError, ValueError):
+    """A pretokenizer pattern is not a regex, or too costly to match."""
+
+
+class TrainingError(TinyBPEError, ValueError):
+    """A training request cannot be met."""
+
+
+class TokenFileError(TinyBPEError, ValueError):
+    """A token file and what belongs to it do not fit: dtype, size, tokenizer."""
+
+
+class InternalError(TinyBPEError, RuntimeError):
+    """A bug of `tinybpe`: please report it with the message."""

@@ -1,0 +1,668 @@
+"""The public tokenizer: arguments are checked and named here, the work is done by the extension.
+
+`Tokenizer` is immutable, so it can be shared by threads, sent to other processes and used as a key. `encode`
+keeps tiktoken's contract: text that spells a special token is refused unless the caller says what it means,
+so that no user's text becomes a control token unasked. A corpus is different: there special tokens are what
+they spell, so `encode_file` and `encode_iterable` turn them into their ids.
+"""
+
+from __future__ import annotations
+
+import codecs
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from tinybpe._tinybpe import Core
+from tinybpe.errors import SpecialTokenError, TrainingError, UnknownTokenError
+from tinybpe.progress import Progress, reporter
+from tinybpe.token_file import TokenFileInfo
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Ids = Iterable[int] | NDArray[np.integer[Any]]
+    IdArray = NDArray[np.uint16] | NDArray[np.uint32]
+
+Text = str | bytes
+StrPath = str | os.PathLike[str]
+TieBreak = Literal["bytes", "huggingface"]
+
+END_OF_TEXT = "<|endoftext|>"
+NUM_BYTES = 256
+MAX_VOCAB_SIZE = 2**31
+
+
+class Tokenizer:
+    """A byte-level BPE tokenizer.
+
+    Make one with `train`, `train_from_iterator`, `load`, `from_gpt2`, `from_tiktoken` or `from_vocab`. Two
+    tokenizers are equal if they give every text the same ids (the same `sha256`).
+
+    Example:
+        >>> texts, special = ["low lower lowest"], ["<|endoftext|>"]
+        >>> tokenizer = Tokenizer.train_from_iterator(texts, vocab_size=259, special_tokens=special)
+        >>> tokenizer
+        Tokenizer(vocab_size=259, pattern='gpt2', special_tokens=['<|endoftext|>'])
+        >>> tokenizer.encode("lowest")
+        [257, 101, 115, 116]
+    """
+
+    __slots__ = ("_core", "_special_tokens")
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._special_tokens = core.special_tokens()
+
+    # --- Making one -----------------------------------------------------------------------------------------
+
+    @classmethod
+    def train(
+        cls,
+        files: StrPath | Iterable[StrPath],
+        vocab_size: int,
+        *,
+        special_tokens: Iterable[str] = (),
+        pattern: str = "gpt2",
+        tie_break: TieBreak = "bytes",
+        num_threads: int | None = None,
+        progress: Progress = None,
+    ) -> Self:
+        """Learn a vocabulary from text files, read as bytes.
+
+        Example:
+            >>> _ = Path("stories.txt").write_text("once upon a time<|endoftext|>once more")
+            >>> Tokenizer.train("stories.txt", 262, special_tokens=["<|endoftext|>"]).vocab_size
+            262
+
+        Args:
+            files: One path or several. Their order does not matter.
+            vocab_size: Ids wanted in all: 256 bytes, merges, special tokens. Fewer where the text has no more
+                pairs.
+            special_tokens: Cut out of the text before anything is counted; they get the last ids, in this
+                order.
+            pattern: `gpt2`, `cl100k`, `o200k` or a regex; no merge crosses the pieces into which it cuts the
+                text.
+            tie_break: Which of the pairs with the highest count is merged: `bytes`, the greatest pair of byte
+                strings, or `huggingface`, the one that the library `tokenizers` takes.
+            num_threads: Threads to use, all cores by default. The result does not depend on it.
+            progress: True shows a bar on stderr; a function is called with `(stage, unit, done, total)`.
+
+        Raises:
+            TrainingError: `vocab_size` is less than 256 and the special tokens, or there is no file.
+            SpecialTokenError: A special token is empty or given twice.
+            PatternError: `pattern` is not a regex.
+            OSError: A file cannot be read.
+        """
+        special_tokens = _check_training(vocab_size, special_tokens, num_threads)
+        paths = (
+            [os.fspath(files)]
+            if isinstance(files, str | os.PathLike)
+            else [os.fspath(path) for path in files]
+        )
+        if not paths:
+            raise TrainingError("no file to train on; give at least one path")
+        with reporter(progress) as callback:
+            core = Core.train_files(
+                paths, vocab_size, special_tokens, pattern, tie_break, num_threads, callback
+            )
+        return cls(core)
+
+    @classmethod
+    def train_from_iterator(
+        cls,
+        texts: Iterable[Text],
+        vocab_size: int,
+        *,
+        special_tokens: Iterable[str] = (),
+        pattern: str = "gpt2",
+        tie_break: TieBreak = "bytes",
+        num_threads: int | None = None,
+        progress: Progress = None,
+    ) -> Self:
+        """Learn a vocabulary from texts in memory or made on the fly; no merge crosses the end of one.
+
+        Example:
+            >>> Tokenizer.train_from_iterator((f"line {i}" for i in range(100)), vocab_size=260).merges[0]
+            (b'n', b'e')
+
+        Args:
+            texts: Any iterable of `str` or bytes, read once and not kept.
+            vocab_size: As in `train`, like all the others.
+            special_tokens: See `train`.
+            pattern: See `train`.
+            tie_break: See `train`.
+            num_threads: See `train`.
+            progress: See `train`.
+
+        Raises:
+            TypeError: An item is neither `str` nor bytes.
+            TrainingError: See `train`, like the other errors.
+        """
+        special_tokens = _check_training(vocab_size, special_tokens, num_threads)
+        _check_not_one_text("texts", texts)
+        with reporter(progress) as callback:
+            core = Core.train_iterator(
+                texts, vocab_size, special_tokens, pattern, tie_break, num_threads, callback
+            )
+        return cls(core)
+
+    @classmethod
+    def load(cls, path: StrPath) -> Self:
+        """Read what `save` wrote, or a byte-level BPE `tokenizer.json` of Hugging Face.
+
+        Example:
+            >>> tokenizer = Tokenizer.train_from_iterator(["low lower"], vocab_size=258)
+            >>> tokenizer.save("tok")
+            >>> Tokenizer.load("tok") == tokenizer
+            True
+
+        Raises:
+            VocabFileError: A file is damaged, or it needs something that would give other ids here.
+            OSError: A file cannot be read.
+        """
+        return cls(Core.load(os.fspath(path)))
+
+    @classmethod
+    def from_gpt2(cls, vocab: StrPath, merges: StrPath, special_tokens: Iterable[str] = ()) -> Self:
+        """Read a `vocab.json` and a `merges.txt` in GPT-2's format, with GPT-2's pattern.
+
+        Args:
+            vocab: Path of the JSON object from token to id.
+            merges: Path of the merges, one per line in order of rank.
+            special_tokens: Those in the vocabulary keep their id, others get the next free ones.
+
+        Raises:
+            VocabFileError: A file is damaged, or the two do not belong together.
+            OSError: A file cannot be read.
+        """
+        return cls(
+            Core.from_gpt2(os.fspath(vocab), os.fspath(merges), _strings("special_tokens", special_tokens))
+        )
+
+    @classmethod
+    def from_tiktoken(
+        cls, path: StrPath, pattern: str, special_tokens: Mapping[str, int | None] | Iterable[str] = ()
+    ) -> Self:
+        """Read a `.tiktoken` file, whose format holds neither pattern nor special tokens.
+
+        Args:
+            path: Lines of base64 tokens and ranks.
+            pattern: The pattern that belongs to it: `gpt2` for r50k, `cl100k`, `o200k`, or a regex.
+            special_tokens: With their ids, or with None or as a list for the next free ids.
+
+        Raises:
+            VocabFileError: The file is damaged, or no merges explain its ranks.
+            OSError: The file cannot be read.
+        """
+        if isinstance(special_tokens, Mapping):
+            specials = list(special_tokens.items())
+        else:
+            specials = [(token, None) for token in _strings("special_tokens", special_tokens)]
+        return cls(Core.from_tiktoken(os.fspath(path), pattern, specials))
+
+    @classmethod
+    def from_vocab(
+        cls,
+        vocab: Mapping[int, bytes],
+        merges: Iterable[tuple[bytes, bytes]],
+        special_tokens: Iterable[str] = (),
+        pattern: str = "gpt2",
+    ) -> Self:
+        """Build a tokenizer from its parts, ids as given.
+
+        Example:
+            >>> vocab = {i: bytes([i]) for i in range(256)} | {300: b"lo"}
+            >>> Tokenizer.from_vocab(vocab, [(b"l", b"o")]).encode("lo")
+            [300]
+
+        Args:
+            vocab: The bytes of each id; all 256 single bytes must be there.
+            merges: Pairs of tokens in order of rank.
+            special_tokens: Those in the vocabulary keep their id, others get the next free ones.
+            pattern: See `train`.
+
+        Raises:
+            VocabError: A byte is missing, a merge names an unknown token, or two ids have the same bytes.
+        """
+        specials = _strings("special_tokens", special_tokens)
+        return cls(Core.from_parts(dict(vocab), [(left, right) for left, right in merges], specials, pattern))
+
+    def save(self, directory: StrPath) -> None:
+        """Write `vocab.json`, `merges.txt`, `tokenizer.json` and `tokenizer_config.json` into a directory.
+
+        Each file is written beside its place and renamed, so a crash leaves the old one or the new one.
+        Hugging Face's `tokenizers` and `transformers` read the directory as it is.
+
+        Raises:
+            OSError: The directory cannot be made or written.
+        """
+        Path(directory).mkdir(parents=True, exist_ok=True)
+        self._core.save(os.fspath(directory))
+
+    # --- Text to ids ----------------------------------------------------------------------------------------
+
+    def encode(
+        self,
+        text: Text,
+        *,
+        allowed_special: Collection[str] | Literal["all"] = (),
+        disallowed_special: Collection[str] | Literal["all"] = "all",
+    ) -> list[int]:
+        """Return the ids of a text, which may spell special tokens only as far as you allow.
+
+        Example:
+            >>> special = ["<|endoftext|>"]
+            >>> tokenizer = Tokenizer.train_from_iterator(["low lower"], 259, special_tokens=special)
+            >>> tokenizer.encode("low<|endoftext|>", allowed_special="all")
+            [257, 258]
+            >>> len(tokenizer.encode("low<|endoftext|>", disallowed_special=()))
+            14
+
+        Args:
+            text: A `str`, or bytes, which need not be valid UTF-8.
+            allowed_special: Special tokens that become their ids; all with `"all"`.
+            disallowed_special: Special tokens that raise; by default all that are not allowed. What is in
+                neither is encoded as the text that it is.
+
+        Raises:
+            SpecialTokenError: The text holds a disallowed special token, or an argument names an unknown one.
+            ValueError: The `str` holds half a surrogate pair, which has no bytes.
+        """
+        allowed, disallowed = self._special_arguments(allowed_special, disallowed_special)
+        return self._core.encode(text, allowed, disallowed)
+
+    def encode_ordinary(self, text: Text) -> list[int]:
+        """Return the ids of a text in which special tokens are text like any other.
+
+        Example:
+            >>> Tokenizer.train_from_iterator(["low lower"], vocab_size=258).encode_ordinary("low")
+            [257]
+
+        Raises:
+            ValueError: See `encode`.
+        """
+        return self._core.encode(text, (), ())
+
+    def encode_to_numpy(
+        self,
+        text: Text,
+        *,
+        allowed_special: Collection[str] | Literal["all"] = (),
+        disallowed_special: Collection[str] | Literal["all"] = "all",
+    ) -> IdArray:
+        """Return what `encode` does as an array.
+
+        Returns:
+            An array (num_tokens,), uint16 if the vocabulary fits, else uint32; moved, not copied.
+
+        Raises:
+            SpecialTokenError: See `encode`.
+        """
+        allowed, disallowed = self._special_arguments(allowed_special, disallowed_special)
+        return self._core.encode_to_numpy(text, allowed, disallowed)
+
+    def encode_batch(
+        self,
+        texts: Iterable[Text],
+        *,
+        allowed_special: Collection[str] | Literal["all"] = (),
+        disallowed_special: Collection[str] | Literal["all"] = "all",
+        num_threads: int | None = None,
+    ) -> list[list[int]]:
+        """Return what `encode` gives for each text, on all cores.
+
+        Example:
+            >>> Tokenizer.train_from_iterator(["low lower"], vocab_size=258).encode_batch(["low", "", "slow"])
+            [[257], [], [115, 257]]
+
+        Raises:
+            SpecialTokenError: See `encode`; one bad text fails the whole call.
+        """
+        allowed, disallowed = self._special_arguments(allowed_special, disallowed_special)
+        _check_not_one_text("texts", texts)
+        return self._core.encode_batch(list(texts), allowed, disallowed, _check_num_threads(num_threads))
+
+    def encode_ordinary_batch(
+        self, texts: Iterable[Text], *, num_threads: int | None = None
+    ) -> list[list[int]]:
+        """Return what `encode_ordinary` gives for each text, on all cores."""
+        _check_not_one_text("texts", texts)
+        return self._core.encode_batch(list(texts), (), (), _check_num_threads(num_threads))
+
+    def encode_batch_to_numpy(
+        self,
+        texts: Iterable[Text],
+        *,
+        allowed_special: Collection[str] | Literal["all"] = (),
+        disallowed_special: Collection[str] | Literal["all"] = "all",
+        num_threads: int | None = None,
+    ) -> tuple[IdArray, NDArray[np.uint64]]:
+        """Return the ids of all texts in one array.
+
+        Returns:
+            The ids, (num_tokens,), and offsets, (num_texts + 1,): text i has `ids[offsets[i]:offsets[i +
+            1]]`.
+
+        Raises:
+            SpecialTokenError: See `encode`; one bad text fails the whole call.
+        """
+        allowed, disallowed = self._special_arguments(allowed_special, disallowed_special)
+        _check_not_one_text("texts", texts)
+        return self._core.encode_batch_to_numpy(
+            list(texts), allowed, disallowed, _check_num_threads(num_threads)
+        )
+
+    def encode_iterable(self, texts: Iterable[Text], *, ordinary: bool = False) -> Iterator[int]:
+        """Yield the ids of a text that comes in chunks, as soon as they are certain.
+
+        The chunks may be cut anywhere, also within a character where they are bytes: the ids are those of the
+        whole. Special tokens become their ids, as in a corpus.
+
+        Example:
+            >>> tokenizer = Tokenizer.train_from_iterator(["low lower"], vocab_size=258)
+            >>> list(tokenizer.encode_iterable(["l", "ow lo", "w"]))
+            [257, 32, 257]
+
+        Args:
+            texts: The chunks, such as an open file.
+            ordinary: Take special tokens as text.
+        """
+        _check_not_one_text("texts", texts)
+        stream = self._core.stream(ordinary)
+        for text in texts:
+            yield from stream.push(text)
+        yield from stream.finish()
+
+    def encode_file(
+        self,
+        inputs: StrPath | Iterable[StrPath],
+        output: StrPath,
+        *,
+        num_threads: int | None = None,
+        ordinary: bool = False,
+        dtype: Literal["uint16", "uint32"] | None = None,
+        docs: bool = False,
+        progress: Progress = None,
+    ) -> TokenFileInfo:
+        """Encode text files into one token file, in constant memory.
+
+        Special tokens become their ids. The file appears when it is whole, its sidecar `OUTPUT.json` after
+        it.
+
+        Example:
+            >>> _ = Path("stories.txt").write_text("low lower")
+            >>> tokenizer = Tokenizer.train_from_iterator(["low lower"], vocab_size=258)
+            >>> info = tokenizer.encode_file("stories.txt", "stories.bin")
+            >>> info.num_tokens, info.dtype
+            (5, 'uint16')
+
+        Args:
+            inputs: One path or several, encoded in this order; `-` is standard input.
+            output: The token file, replaced if it exists.
+            num_threads: Threads to use, all cores by default. The result does not depend on it.
+            ordinary: Take special tokens as text.
+            dtype: Of the ids; by default what the name says (`x.uint32.bin`), else uint16 if the vocabulary
+                fits.
+            docs: Also write `OUTPUT.docs`, the token offset of each document's end (uint64).
+            progress: See `train`.
+
+        Returns:
+            What the file holds.
+
+        Raises:
+            TokenFileError: `dtype` is too small for the vocabulary or contradicts the name of the file.
+            OSError: A file cannot be read or written.
+        """
+        paths = (
+            [os.fspath(inputs)]
+            if isinstance(inputs, str | os.PathLike)
+            else [os.fspath(path) for path in inputs]
+        )
+        if not paths:
+            raise ValueError("no file to encode; give at least one path")
+        num_threads = _check_num_threads(num_threads)
+        with reporter(progress) as callback:
+            sidecar = self._core.encode_file(
+                paths, os.fspath(output), num_threads, ordinary, dtype, docs, callback
+            )
+        return TokenFileInfo.from_sidecar(output, sidecar)
+
+    # --- Ids to text ----------------------------------------------------------------------------------------
+
+    def decode(self, ids: Ids, errors: str = "replace") -> str:
+        r"""Return the text of the ids.
+
+        Ids may end within a character: use `StreamDecoder` for ids that come one by one, `decode_bytes` for
+        exact bytes.
+
+        Example:
+            >>> Tokenizer.train_from_iterator(["low lower"], vocab_size=258).decode([257, 195])
+            'low�'
+
+        Args:
+            ids: Integers, in any iterable or an array.
+            errors: What to do with bytes that are not UTF-8, as in `bytes.decode`.
+
+        Raises:
+            UnknownTokenError: An id is not in the vocabulary; the message says which and where.
+            UnicodeDecodeError: `errors` is `strict` and the bytes are not UTF-8.
+        """
+        return self.decode_bytes(ids).decode("utf-8", errors)
+
+    def decode_bytes(self, ids: Ids) -> bytes:
+        r"""Return the exact bytes of the ids.
+
+        Example:
+            >>> Tokenizer.train_from_iterator(["low lower"], vocab_size=258).decode_bytes([257, 195])
+            b'low\xc3'
+
+        Raises:
+            UnknownTokenError: An id is not in the vocabulary.
+        """
+        if isinstance(ids, list):
+            return self._core.decode_bytes(ids)
+        if isinstance(ids, int | str | bytes):
+            raise TypeError(f"ids={ids!r}: give a list of ids, such as [{ids!r}]")
+        array: Any = ids
+        kind = getattr(getattr(array, "dtype", None), "kind", "i")
+        if kind not in "iu":
+            raise TypeError(f"ids are {array.dtype}; give an array of integers")
+        if str(getattr(array, "dtype", "")) in ("uint16", "uint32") and hasattr(array, "__array_interface__"):
+            return self._core.decode_bytes(array)
+        # Arrays and tensors have `tolist`; the iterators of tensors give tensors, not numbers.
+        return self._core.decode_bytes(array.tolist() if hasattr(array, "tolist") else list(ids))
+
+    def decode_batch(self, batch: Iterable[Ids], errors: str = "replace") -> list[str]:
+        """Return what `decode` gives for each list of ids."""
+        return [self.decode(ids, errors) for ids in batch]
+
+    # --- Looking in -----------------------------------------------------------------------------------------
+
+    @property
+    def vocab(self) -> dict[int, bytes]:
+        """The bytes of every id, special tokens included; a new dict each time."""
+        return self._core.vocab()
+
+    @property
+    def merges(self) -> list[tuple[bytes, bytes]]:
+        """The merges in order of rank; a new list each time."""
+        return self._core.merges()
+
+    @property
+    def vocab_size(self) -> int:
+        """The highest id plus one: the number of rows that a model's embedding needs."""
+        return self._core.vocab_size
+
+    @property
+    def n_vocab(self) -> int:
+        """`vocab_size` under tiktoken's name."""
+        return self._core.vocab_size
+
+    @property
+    def special_tokens(self) -> dict[str, int]:
+        """The id of each special token, in order of ids."""
+        return dict(self._special_tokens)
+
+    @property
+    def eot_token(self) -> int | None:
+        """The id of `<|endoftext|>`, or None if that is no special token here."""
+        return self._special_tokens.get(END_OF_TEXT)
+
+    @property
+    def pattern(self) -> str:
+        """The name of the pattern, or the regex itself if it has none."""
+        return self._core.pattern_name or self._core.pattern
+
+    @property
+    def pattern_regex(self) -> str:
+        """The regex of the pattern."""
+        return self._core.pattern
+
+    @property
+    def sha256(self) -> str:
+        """The hex digest of all that decides ids: tokens, merges, special tokens, pattern."""
+        return self._core.sha256
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """Return the bytes of one id.
+
+        Raises:
+            UnknownTokenError: The vocabulary has no such id.
+        """
+        return self._core.token_bytes(token_id)
+
+    def token_id(self, token: Text) -> int:
+        """Return the id of one token, given as its bytes or text; special tokens too.
+
+        Raises:
+            UnknownTokenError: The vocabulary has no such token.
+        """
+        found = self._core.token_id(token.encode() if isinstance(token, str) else token)
+        if found is None:
+            raise UnknownTokenError(
+                f"{token!r} is no token of this vocabulary; `encode` splits it into several"
+            )
+        return found
+
+    def __len__(self) -> int:
+        return self._core.vocab_size
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Tokenizer):
+            return NotImplemented
+        return self._core.sha256 == other._core.sha256
+
+    def __hash__(self) -> int:
+        return hash(self._core.sha256)
+
+    def __repr__(self) -> str:
+        specials = list(self._special_tokens)
+        shown = repr(specials) if len(specials) <= 4 else f"<{len(specials)} of them>"
+        return f"Tokenizer(vocab_size={self.vocab_size}, pattern={self.pattern!r}, special_tokens={shown})"
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Core]]:
+        return type(self), (self._core,)
+
+    def _special_arguments(
+        self, allowed: Collection[str] | Literal["all"], disallowed: Collection[str] | Literal["all"]
+    ) -> tuple[list[str] | None, list[str] | None]:
+        return self._special_names("allowed_special", allowed), self._special_names(
+            "disallowed_special", disallowed
+        )
+
+    def _special_names(self, argument: str, names: Collection[str] | Literal["all"]) -> list[str] | None:
+        if isinstance(names, str):
+            if names == "all":
+                return None
+            raise TypeError(
+                f"{argument}={names!r} is one string; give a set, such as {{{names!r}}}, or 'all'"
+            )
+        for name in names:
+            if name not in self._special_tokens:
+                known = ", ".join(f"`{token}`" for token in self._special_tokens) or "none"
+                raise SpecialTokenError(
+                    f"{argument} has {name!r}, which is no special token of this tokenizer; it has {known}"
+                )
+        return list(names)
+
+
+class StreamDecoder:
+    r"""Ids to text as a model generates them: a character appears when its last byte does.
+
+    Example:
+        >>> tokenizer = Tokenizer.train_from_iterator(["low lower"], vocab_size=258)
+        >>> decoder = StreamDecoder(tokenizer)
+        >>> [decoder.push(i) for i in tokenizer.encode("low\N{SNOWMAN}")]
+        ['low', '', '', '☃']
+        >>> decoder.push(0xE2), decoder.finish()
+        ('', '�')
+    """
+
+    def __init__(self, tokenizer: Tokenizer, errors: str = "replace") -> None:
+        self._tokenizer = tokenizer
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors)
+
+    def push(self, ids: int | Ids) -> str:
+        """Take the next id, or several, and return the characters that they complete.
+
+        Raises:
+            UnknownTokenError: An id is not in the vocabulary.
+        """
+        if isinstance(ids, int):
+            return self._decoder.decode(self._tokenizer.token_bytes(ids))
+        return self._decoder.decode(self._tokenizer.decode_bytes(ids))
+
+    def finish(self) -> str:
+        """Return what an unfinished character at the end decodes to; the decoder starts afresh."""
+        text = self._decoder.decode(b"", final=True)
+        self._decoder.reset()
+        return text
+
+
+# --- Checks of arguments ------------------------------------------------------------------------------------
+
+
+def _strings(argument: str, values: Iterable[str]) -> list[str]:
+    if isinstance(values, str | bytes):
+        raise TypeError(f"{argument}={values!r} is one string; give a list, such as [{values!r}]")
+    values = list(values)
+    for value in values:
+        if not isinstance(value, str):
+            raise TypeError(f"{argument} has {value!r}, a {type(value).__name__}; each must be a str")
+    return values
+
+
+def _check_not_one_text(argument: str, texts: object) -> None:
+    if isinstance(texts, str | bytes | bytearray | memoryview):
+        raise TypeError(
+            f"{argument} is one text, whose characters would be taken one by one; give a list of texts"
+        )
+
+
+def _check_num_threads(num_threads: int | None) -> int | None:
+    if num_threads is None:
+        return None
+    if isinstance(num_threads, bool) or not isinstance(num_threads, int):
+        raise TypeError(f"num_threads={num_threads!r}: give a whole number, or None for all cores")
+    if num_threads < 1:
+        raise ValueError(f"num_threads={num_threads}: give at least 1, or None for all cores")
+    return num_threads
+
+
+def _check_training(vocab_size: int, special_tokens: Iterable[str], num_threads: int | None) -> list[str]:
+    specials = _strings("special_tokens", special_tokens)
+    _check_num_threads(num_threads)
+    if isinstance(vocab_size, bool) or not isinstance(vocab_size, int):
+        raise TypeError(f"vocab_size={vocab_size!r} is a {type(vocab_size).__name__}; give a whole number")
+    minimum = NUM_BYTES + len(specials)
+    if vocab_size < minimum:
+        raise TrainingError(
+            f"vocab_size={vocab_size} is too small: {NUM_BYTES} bytes and {len(specials)} special tokens "
+            f"need {minimum}, and each merge one more"
+        )
+    if vocab_size > MAX_VOCAB_SIZE:
+        raise TrainingError(f"vocab_size={vocab_size} is too large; the limit is {MAX_VOCAB_SIZE}")
+    return specials

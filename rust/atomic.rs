@@ -1,0 +1,158 @@
+//! Files that appear whole or not at all.
+//!
+//! A file is written under a temporary name in its own folder, flushed to the disk, and then renamed: a reader sees the
+//! old file or the new one, never half of either, and a full disk or a kill leaves the old one as it was. The folder is
+//! flushed too, so that the rename itself survives a power cut. Cost: two flushes to the disk per file.
+//!
+//! Rejected: writing in place (a full disk destroys the file that was there), and a temporary name in the system's own
+//! folder (a rename between file systems is a copy).
+
+use crate::error::{Error, Result};
+use std::{
+    fs::File,
+    io::{self, BufWriter, Write},
+    path::{Path, PathBuf},
+};
+use tempfile::NamedTempFile;
+
+/// A file that takes its name with [`AtomicFile::commit`]; dropped before, it leaves no trace.
+#[derive(Debug)]
+pub struct AtomicFile {
+    writer: BufWriter<NamedTempFile>,
+    path: PathBuf,
+}
+
+impl AtomicFile {
+    /// Opens a temporary file beside `path`. What lies at `path` stays until [`AtomicFile::commit`].
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the folder does not exist or cannot be written, or if `path` is a folder or has no file name.
+    pub fn create(path: impl Into<PathBuf>) -> Result<Self> {
+        let path = path.into();
+        let fail = |kind, text: &'static str| Error::io(&path)(io::Error::new(kind, text));
+        let Some(name) = path.file_name() else {
+            return Err(fail(io::ErrorKind::InvalidInput, "not a file name"));
+        };
+        if path.is_dir() {
+            return Err(fail(io::ErrorKind::IsADirectory, "is a folder, and a file is to be written here"));
+        }
+        let prefix = format!(".{}.", name.to_string_lossy());
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(&prefix).suffix(".tmp");
+        // A temporary file is private by default; this one becomes an ordinary file, as the process's umask says.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let temporary = builder.tempfile_in(folder(&path)).map_err(Error::io(&path))?;
+        Ok(Self { writer: BufWriter::with_capacity(1 << 16, temporary), path })
+    }
+
+    /// The name that the file will have.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Appends `bytes`: [`Write::write_all`] with the error tied to the file.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the disk is full, or fails otherwise.
+    pub fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        self.writer.write_all(bytes).map_err(Error::io(&self.path))
+    }
+
+    /// Flushes the file to the disk and gives it its name, in place of a file that may have it.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; unless the last step, flushing the folder, is what failed, the old file is as it was.
+    pub fn commit(self) -> Result<()> {
+        let Self { writer, path } = self;
+        let temporary = writer.into_inner().map_err(|e| Error::io(&path)(e.into_error()))?;
+        temporary.as_file().sync_all().map_err(Error::io(&path))?;
+        temporary.persist(&path).map_err(|e| Error::io(&path)(e.error))?;
+        sync_folder(folder(&path)).map_err(Error::io(&path))
+    }
+}
+
+impl Write for AtomicFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.writer.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+/// Writes `bytes` as the whole of the file `path`.
+///
+/// # Errors
+/// As [`AtomicFile::create`] and [`AtomicFile::commit`].
+pub fn write(path: impl Into<PathBuf>, bytes: &[u8]) -> Result<()> {
+    let mut file = AtomicFile::create(path)?;
+    file.append(bytes)?;
+    file.commit()
+}
+
+/// The folder of `path`; that of a bare name is the current one.
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Makes a rename durable. Only Unix opens a folder as a file; some file systems there cannot flush one, and say so.
+#[cfg(unix)]
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    match File::open(folder).and_then(|f| f.sync_all()) {
+        Err(e) if matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
+        // A folder may be writable and not readable; the file has its name all the same.
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(not(unix))]
+fn sync_folder(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn commits_whole_and_drops_without_a_trace() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.bin");
+        write(&path, b"old").unwrap();
+        let mut file = AtomicFile::create(&path).unwrap();
+        file.append(b"half of the n").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        drop(file);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        write(&path, b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn names_the_file_that_it_cannot_write() {
+        let dir = tempfile::tempdir().unwrap();
+        for path in [dir.path().join("none/x"), dir.path().to_path_buf(), PathBuf::from("/"), PathBuf::new()]
+        {
+            let error = AtomicFile::create(&path).unwrap_err();
+            assert!(matches!(&error, Error::Io { path: p, .. } if *p == path), "{error}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn follows_the_umask() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let (ours, plain) = (dir.path().join("a"), dir.path().join("b"));
+        write(&ours, b"").unwrap();
+        fs::write(&plain, b"").unwrap();
+        let mode = |p| fs::metadata(p).unwrap().permissions().mode();
+        assert_eq!(mode(ours), mode(plain));
+    }
+}

@@ -1,0 +1,301 @@
+//! Text <-> token ids.
+//!
+//! Special tokens are found first, what lies between is split into pieces, and each piece becomes ids on its own: by a look
+//! into a cache of pieces seen before, else by merging. The pair of lowest rank is merged first, the leftmost where it stands
+//! several times, until no pair of neighbours is a merge.
+//!
+//! Time O(text) for cached pieces; a piece of n bytes that is not costs O(n²) tiny steps up to `merge::SMALL` bytes and
+//! O(n log n) beyond. Memory: a cache of fixed size per thread.
+
+mod cache;
+mod merge;
+mod pairs;
+
+use crate::error::{Error, Result};
+use crate::monitor::Monitor;
+use crate::pretokenizer::Pretokenizer;
+use crate::reader;
+use crate::special::{self, SpecialTokens};
+use crate::vocab::Vocab;
+use cache::PieceCache;
+use merge::Merger;
+use pairs::PairTable;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// A vocabulary and a pattern, ready to encode on any number of threads.
+pub struct Encoder {
+    vocab: Vocab,
+    pretokenizer: Pretokenizer,
+    specials: SpecialTokens,
+    /// Ids of the special tokens, in the order of `specials`.
+    special_ids: Vec<u32>,
+    pairs: PairTable,
+    byte_ids: [u32; 256],
+    /// Workers of calls that ended, with what their caches have learned.
+    idle: Mutex<Vec<Worker>>,
+}
+
+/// Which special tokens a text may hold.
+#[derive(Clone, Copy, Debug)]
+pub enum Specials<'a> {
+    /// They are ordinary text.
+    Ordinary,
+    /// They become their ids.
+    Allowed,
+    /// Those of `allowed` become their ids; one of `refused` is an error; the others are ordinary text.
+    Listed {
+        /// Tokens that become their ids.
+        allowed: &'a SpecialTokens,
+        /// Tokens that may not stand in the text.
+        refused: &'a SpecialTokens,
+    },
+}
+
+/// One thread's buffers and cache.
+pub struct Worker {
+    cache: PieceCache,
+    merger: Merger,
+    ends: Vec<u32>,
+}
+
+impl Encoder {
+    /// Prepares to encode.
+    ///
+    /// # Errors
+    /// [`Error::SpecialToken`] if the special tokens cannot be searched for.
+    pub fn new(vocab: Vocab, pretokenizer: Pretokenizer) -> Result<Self> {
+        let contents: Vec<String> = vocab.specials().iter().map(|special| special.content.clone()).collect();
+        let special_ids = vocab.specials().iter().map(|special| special.id).collect();
+        let pairs = PairTable::new(vocab.merges());
+        let byte_ids = std::array::from_fn(|byte| u8::try_from(byte).map_or(0, |byte| vocab.byte_id(byte)));
+        let specials = SpecialTokens::new(&contents)?;
+        Ok(Encoder { vocab, pretokenizer, specials, special_ids, pairs, byte_ids, idle: Mutex::default() })
+    }
+
+    /// The vocabulary.
+    #[must_use]
+    pub fn vocab(&self) -> &Vocab {
+        &self.vocab
+    }
+
+    /// What splits text into pieces.
+    #[must_use]
+    pub fn pretokenizer(&self) -> &Pretokenizer {
+        &self.pretokenizer
+    }
+
+    /// All special tokens of the vocabulary.
+    #[must_use]
+    pub fn specials(&self) -> &SpecialTokens {
+        &self.specials
+    }
+
+    /// Appends the ids of `text` to `ids`.
+    ///
+    /// # Errors
+    /// [`Error::SpecialToken`] for a refused special token, [`Error::Pattern`] from a custom regex, [`Error::Interrupted`].
+    pub fn encode(
+        &self,
+        text: &[u8],
+        specials: Specials<'_>,
+        ids: &mut Vec<u32>,
+        monitor: &Monitor,
+    ) -> Result<()> {
+        let mut worker = self.worker();
+        let result = self.encode_parts(&mut worker, text, specials, ids, monitor);
+        self.put_back(worker);
+        result
+    }
+
+    /// [`Encoder::encode_with`] that looks at `monitor` every few milliseconds.
+    fn encode_parts(
+        &self,
+        worker: &mut Worker,
+        mut text: &[u8],
+        mut specials: Specials<'_>,
+        ids: &mut Vec<u32>,
+        monitor: &Monitor,
+    ) -> Result<()> {
+        if let Specials::Listed { allowed, refused } = specials {
+            refuse(refused, text)?;
+            specials = Specials::Listed { allowed, refused: &special::NONE };
+        }
+        let found = match specials {
+            Specials::Ordinary => &special::NONE,
+            Specials::Allowed => &self.specials,
+            Specials::Listed { allowed, .. } => allowed,
+        };
+        let mut window = reader::CHUNK_BYTES;
+        while text.len() > window {
+            monitor.check()?;
+            let Some(cut) = reader::last_cut(&self.pretokenizer, found, &text[..window], window / 2) else {
+                window *= 2;
+                continue;
+            };
+            let (part, rest) = text.split_at(cut);
+            self.encode_with(worker, part, specials, ids)?;
+            text = rest;
+            window = reader::CHUNK_BYTES;
+        }
+        self.encode_with(worker, text, specials, ids)
+    }
+
+    /// Takes a worker for a thread; give it back with [`Encoder::put_back`].
+    #[must_use]
+    pub fn worker(&self) -> Worker {
+        let idle = self.idle.try_lock().ok().and_then(|mut idle| idle.pop());
+        idle.unwrap_or_else(|| Worker {
+            cache: PieceCache::new(),
+            merger: Merger::default(),
+            ends: vec![0; 1024],
+        })
+    }
+
+    /// Keeps a worker for later calls.
+    pub fn put_back(&self, worker: Worker) {
+        if let Ok(mut idle) = self.idle.try_lock() {
+            idle.push(worker);
+        }
+    }
+
+    /// [`Encoder::encode`] with a worker that the caller holds.
+    ///
+    /// # Errors
+    /// As [`Encoder::encode`].
+    pub fn encode_with(
+        &self,
+        worker: &mut Worker,
+        text: &[u8],
+        specials: Specials<'_>,
+        ids: &mut Vec<u32>,
+    ) -> Result<()> {
+        let allowed = match specials {
+            Specials::Ordinary => return self.encode_ordinary(worker, text, ids),
+            Specials::Allowed => &self.specials,
+            Specials::Listed { allowed, refused } => {
+                refuse(refused, text)?;
+                allowed
+            }
+        };
+        let special_id = |index: usize| {
+            // The list may be a part of the vocabulary's, in another order.
+            let content = &allowed.tokens()[index];
+            let at = self.specials.tokens().iter().position(|token| token == content);
+            at.map(|at| self.special_ids[at]).ok_or_else(|| {
+                Error::SpecialToken(format!("`{content}` is not a special token of this tokenizer"))
+            })
+        };
+        allowed.split(
+            text,
+            &mut (worker, ids),
+            |(worker, ids), text| self.encode_ordinary(worker, text, ids),
+            |(_, ids), found| {
+                ids.push(special_id(found.index)?);
+                Ok(())
+            },
+        )
+    }
+
+    fn encode_ordinary(&self, worker: &mut Worker, text: &[u8], ids: &mut Vec<u32>) -> Result<()> {
+        let Worker { cache, merger, ends } = worker;
+        let mut start = 0;
+        while start < text.len() {
+            let found = self.pretokenizer.next_ends(text, start, ends)?;
+            for &end in &ends[..found] {
+                let end = end as usize;
+                cache.encode(text, start, end, ids, |piece, ids| {
+                    merger.encode(piece, &self.byte_ids, &self.pairs, ids);
+                });
+                start = end;
+            }
+        }
+        Ok(())
+    }
+
+    /// Encodes many texts on many threads; the result is that of encoding one after the other.
+    ///
+    /// # Errors
+    /// As [`Encoder::encode`], the first in the order of the texts, with the index in the message; [`Error::Interrupted`].
+    pub fn encode_batch(
+        &self,
+        texts: &[&[u8]],
+        specials: Specials<'_>,
+        num_threads: Option<usize>,
+        monitor: &Monitor,
+    ) -> Result<Vec<Vec<u32>>> {
+        let num_bytes: usize = texts.iter().map(|text| text.len()).sum();
+        let one = |worker: &mut Worker, index: usize| {
+            monitor.check()?;
+            let mut ids = Vec::with_capacity(texts[index].len() / 4 + 1);
+            self.encode_parts(worker, texts[index], specials, &mut ids, monitor)
+                .map_err(|e| at_index(e, index))?;
+            ids.shrink_to_fit();
+            Ok(ids)
+        };
+        if num_threads == Some(1) || texts.len() < 2 || num_bytes < PARALLEL_BYTES {
+            let mut worker = self.worker();
+            let all = (0..texts.len()).map(|index| one(&mut worker, index)).collect();
+            self.put_back(worker);
+            return all;
+        }
+        let pool = reader::thread_pool(num_threads)?;
+        let next = AtomicUsize::new(0);
+        let parts = pool.broadcast(|_| {
+            let mut worker = self.worker();
+            let mut done = Vec::new();
+            loop {
+                // A few texts at a time, so that small ones do not fight for the counter.
+                let from = next.fetch_add(BATCH, Relaxed);
+                for index in from..texts.len().min(from + BATCH) {
+                    done.push((index, one(&mut worker, index)));
+                }
+                if from + BATCH >= texts.len() {
+                    break;
+                }
+            }
+            self.put_back(worker);
+            done
+        });
+        let mut all: Vec<(usize, Result<Vec<u32>>)> = parts.into_iter().flatten().collect();
+        all.sort_unstable_by_key(|&(index, _)| index);
+        all.into_iter().map(|(_, ids)| ids).collect()
+    }
+
+    /// The bytes that `ids` stand for.
+    ///
+    /// # Errors
+    /// [`Error::UnknownToken`] with the id and its position.
+    pub fn decode(&self, ids: impl IntoIterator<Item = i64>) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        for (position, id) in ids.into_iter().enumerate() {
+            let token = u32::try_from(id).ok().and_then(|id| self.vocab.token_bytes(id));
+            let unknown = || Error::UnknownToken { id, position, vocab_size: self.vocab.vocab_size() };
+            bytes.extend_from_slice(token.ok_or_else(unknown)?);
+        }
+        Ok(bytes)
+    }
+}
+
+/// Less text than this is encoded faster by the calling thread than threads are started.
+const PARALLEL_BYTES: usize = 1 << 17;
+/// Texts that a thread takes at a time.
+const BATCH: usize = 16;
+
+fn refuse(refused: &SpecialTokens, text: &[u8]) -> Result<()> {
+    let Some(found) = refused.find(text, 0) else { return Ok(()) };
+    let token = &refused.tokens()[found.index];
+    Err(Error::SpecialToken(format!(
+        "the text holds the special token `{token}` at byte {}.\n\
+         To encode it as its id, pass allowed_special={{{token:?}}} (or \"all\").\n\
+         To encode it as ordinary text, pass disallowed_special=() or call encode_ordinary.",
+        found.start
+    )))
+}
+
+fn at_index(error: Error, index: usize) -> Error {
+    match error {
+        Error::SpecialToken(message) => Error::SpecialToken(format!("text {index}: {message}")),
+        other => other,
+    }
+}

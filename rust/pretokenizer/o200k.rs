@@ -1,0 +1,122 @@
+//! The `o200k` pattern as a scanner: words of an upper-case part and a lower-case part with one character of nearly any
+//! kind before and a contraction behind, numbers of at most three digits, others with the newlines and slashes behind
+//! them, whitespace runs cut after their last newline.
+//!
+//! The two word alternatives overlap: modifier letters, other letters (Chinese, say) and marks belong to both parts. A
+//! backtracking engine takes the longest upper part and gives back until the lower part has a character. Worked out:
+//! let the run of upper-part characters end at `q`.
+//! * A lower-case letter stands at `q`: the word goes on to the end of the lower part.
+//! * Otherwise, if the run holds a character of both parts: the word ends after the last such character, for the first
+//!   alternative gives back until it stands there.
+//! * Otherwise the first alternative fails, and the second takes the whole run.
+//!
+//! One pass that remembers the last character of both parts decides this. What it leaves is upper-case only and is
+//! seen once more, so time stays linear on any text.
+
+use super::{
+    cl100k::number_end,
+    classes::{
+        Classes, END, LETTER, LOWER, MARK, NEWLINE, NUMBER, OTHER, SPACE, UPPER, contraction_any_case,
+    },
+};
+
+pub const PATTERN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
+const WORD: u8 = LETTER | MARK;
+
+/// The end of the piece that starts at `at`, which lies within `text`.
+#[inline]
+pub fn piece_end(classes: &Classes, text: &[u8], at: usize) -> usize {
+    let (class, len) = classes.at(text, at);
+    // A mark may stand before a word or within it; both readings end at the same place, since a mark is in both parts.
+    if class & WORD != 0 {
+        return word_end(classes, text, at);
+    }
+    if class & NUMBER != 0 {
+        return number_end(classes, text, at + len);
+    }
+    if class == END {
+        return at + 1;
+    }
+    let (next, next_len) = classes.at(text, at + len);
+    if next & WORD != 0 && class & NEWLINE == 0 {
+        return word_end(classes, text, at + len);
+    }
+    if class & OTHER != 0 {
+        return other_end(classes, text, at + len);
+    }
+    if next & OTHER != 0 && text[at] == b' ' {
+        return other_end(classes, text, at + 1 + next_len);
+    }
+    classes.newline_or_space_end(text, at)
+}
+
+/// The end of the word whose first letter or mark stands at `at`, contraction included.
+#[inline]
+fn word_end(classes: &Classes, text: &[u8], at: usize) -> usize {
+    let (mut end, mut last_of_both) = (at, at);
+    let end = loop {
+        let (class, len) = classes.at(text, end);
+        if class & LOWER != 0 {
+            break lower_end(classes, text, end + len);
+        }
+        if class & WORD == 0 {
+            break if last_of_both > at { last_of_both } else { end };
+        }
+        end += len;
+        if class & UPPER == 0 {
+            last_of_both = end;
+        }
+    };
+    if text.get(end) == Some(&b'\'') { end + contraction_any_case(text, end) } else { end }
+}
+
+/// The end of the run of characters of the lower part.
+#[inline]
+fn lower_end(classes: &Classes, text: &[u8], mut at: usize) -> usize {
+    loop {
+        let (class, len) = classes.at(text, at);
+        if class & WORD == 0 || class & UPPER != 0 {
+            return at;
+        }
+        at += len;
+    }
+}
+
+/// The end of `[^\s\p{L}\p{N}]*[\r\n/]*` at `at`.
+#[inline]
+fn other_end(classes: &Classes, text: &[u8], at: usize) -> usize {
+    let mut end = classes.run(text, at, OTHER);
+    while let Some(b'\r' | b'\n' | b'/') = text.get(end) {
+        end += 1;
+    }
+    end
+}
+
+/// Whether cutting between two characters never changes the pieces.
+///
+/// * After a letter: the word ends before anything but a letter or a mark, an apostrophe aside, which may begin a
+///   contraction. It also ends between lower and upper case, unless these may be the two letters of a contraction.
+/// * After a mark, which may stand in a word or among others: a number or whitespace other than a newline ends both.
+/// * After a number: pieces with a number end with their numbers.
+/// * After another character: a word may join it and so may newlines; a number or other whitespace may not.
+/// * After a newline: as in `cl100k`, but a slash may follow newlines within a piece.
+/// * After other whitespace: the run is one piece at the end of a text and two before other characters.
+pub fn is_safe_cut(classes: &Classes, before: char, after: char) -> bool {
+    let (class, next) = (classes.of(before), classes.of(after));
+    if class & LETTER != 0 {
+        if next & WORD == 0 {
+            after != '\''
+        } else {
+            class & LOWER != 0
+                && next & UPPER != 0
+                && !matches!((before, after), ('r' | 'v', 'E') | ('l', 'L'))
+        }
+    } else if class & NUMBER != 0 {
+        next & NUMBER == 0
+    } else if class & OTHER != 0 {
+        next & (NUMBER | SPACE) != 0 && next & NEWLINE == 0
+    } else {
+        class & NEWLINE != 0 && next & SPACE == 0 && after != '/'
+    }
+}

@@ -1,0 +1,600 @@
+//! The extension module `tinybpe._tinybpe`: converts, releases the interpreter around every core call, maps errors.
+//!
+//! A long operation runs on threads of its own while the calling thread waits, handles signals and reports progress, so
+//! Ctrl-C is honoured at once and the core never calls into Python.
+
+use crate::encoder::{Encoder, Specials};
+use crate::error::Error;
+use crate::monitor::Monitor;
+use crate::pretokenizer::Pretokenizer;
+use crate::special::{self, SpecialTokens};
+use crate::token_file::{self, Dtype, Options};
+use crate::trainer::{self, TieBreak};
+use crate::vocab::Vocab;
+use crate::vocab_file;
+use crate::word_counts::{TextBatch, WordCounts};
+use numpy::{IntoPyArray, PyArray1, PyArrayMethods};
+use pyo3::exceptions::{PyKeyboardInterrupt, PyOSError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyString};
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+type CoreResult<T> = crate::error::Result<T>;
+
+/// How often the calling thread looks for signals while the core works.
+const SIGNALS_EVERY: Duration = Duration::from_millis(50);
+/// How often a progress callback is called at most.
+const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+/// Bytes of text drained from a Python iterator at a time.
+const BATCH_BYTES: usize = 4 << 20;
+/// A call on less text than this is over before anybody presses a key: it needs no thread of its own.
+const LONG_BYTES: usize = 1 << 20;
+
+fn to_py(error: Error) -> PyErr {
+    Python::attach(|py| {
+        let (class, message) = match error {
+            Error::Interrupted => return PyKeyboardInterrupt::new_err(()),
+            Error::Io { path, source } => {
+                return match source.raw_os_error().or(match source.kind() {
+                    std::io::ErrorKind::IsADirectory => Some(21),
+                    _ => None,
+                }) {
+                    Some(code) => {
+                        let text = source.to_string();
+                        let text = text.split(" (os error").next().unwrap_or_default().to_owned();
+                        PyOSError::new_err((code, text, path))
+                    }
+                    None => PyOSError::new_err(format!("{}: {source}", path.display())),
+                };
+            }
+            Error::Pattern { .. } => ("PatternError", error.to_string()),
+            Error::SpecialToken(_) => ("SpecialTokenError", error.to_string()),
+            Error::UnknownToken { .. } => ("UnknownTokenError", error.to_string()),
+            Error::Vocab(_) => ("VocabError", error.to_string()),
+            Error::VocabFile { .. } => ("VocabFileError", error.to_string()),
+            Error::Training(_) => ("TrainingError", error.to_string()),
+            Error::TokenFile { .. } => ("TokenFileError", error.to_string()),
+        };
+        let raised = py.import("tinybpe.errors").and_then(|module| module.getattr(class)?.call1((message,)));
+        raised.map_or_else(|error| error, PyErr::from_value)
+    })
+}
+
+impl From<Error> for PyErr {
+    fn from(error: Error) -> Self {
+        to_py(error)
+    }
+}
+
+fn internal_error(py: Python<'_>) -> PyErr {
+    let raised = py.import("tinybpe.errors").and_then(|module| {
+        module.getattr("InternalError")?.call1(("the core panicked; please report this with the input",))
+    });
+    raised.map_or_else(|error| error, PyErr::from_value)
+}
+
+/// Runs `work` on another thread; this one handles signals and calls `progress(stage, unit, done, total)`.
+fn run<T: Send>(
+    py: Python<'_>,
+    progress: Option<&Py<PyAny>>,
+    work: impl FnOnce(&Monitor) -> CoreResult<T> + Send,
+) -> PyResult<T> {
+    let monitor = Monitor::default();
+    run_with(py, progress, &monitor, work, |_| Ok(()))
+}
+
+/// [`run`], with something to do on this thread meanwhile.
+fn run_with<T: Send>(
+    py: Python<'_>,
+    progress: Option<&Py<PyAny>>,
+    monitor: &Monitor,
+    work: impl FnOnce(&Monitor) -> CoreResult<T> + Send,
+    meanwhile: impl FnOnce(&Attention<'_>) -> PyResult<()> + Send,
+) -> PyResult<T> {
+    let attention = Attention { progress, monitor, reported: Mutex::new(Instant::now()) };
+    let (outcome, raised) = py.detach(|| {
+        std::thread::scope(|scope| {
+            let waiting = std::thread::current();
+            let handle = scope.spawn(move || {
+                let result = work(monitor);
+                waiting.unpark();
+                result
+            });
+            let mut raised = meanwhile(&attention).err();
+            while !handle.is_finished() {
+                if raised.is_some() {
+                    monitor.stop();
+                }
+                std::thread::park_timeout(SIGNALS_EVERY);
+                if raised.is_none() {
+                    raised = Python::attach(|py| attention.pay(py)).err();
+                }
+            }
+            (handle.join(), raised)
+        })
+    });
+    if let Some(error) = raised {
+        return Err(error);
+    }
+    let result = outcome.map_err(|_| internal_error(py))??;
+    attention.report(py)?;
+    Ok(result)
+}
+
+/// What the calling thread gives to Python while the core works.
+struct Attention<'a> {
+    progress: Option<&'a Py<PyAny>>,
+    monitor: &'a Monitor,
+    reported: Mutex<Instant>,
+}
+
+impl Attention<'_> {
+    /// Runs signal handlers, and reports progress if it is time to.
+    fn pay(&self, py: Python<'_>) -> PyResult<()> {
+        py.check_signals()?;
+        let due = self.reported.try_lock().is_ok_and(|mut reported| {
+            let due = reported.elapsed() >= PROGRESS_EVERY;
+            if due {
+                *reported = Instant::now();
+            }
+            due
+        });
+        if due { self.report(py) } else { Ok(()) }
+    }
+
+    fn report(&self, py: Python<'_>) -> PyResult<()> {
+        let Some(progress) = self.progress else { return Ok(()) };
+        let (phase, done, total) = self.monitor.snapshot();
+        let (name, unit) = phase.name_and_unit();
+        progress.call1(py, (name, unit, done, total))?;
+        Ok(())
+    }
+}
+
+/// The bytes of a `str` or `bytes`.
+fn text_bytes<'a>(text: &'a Bound<'_, PyAny>) -> PyResult<&'a [u8]> {
+    if let Ok(text) = text.cast::<PyString>() {
+        Ok(text.to_str()?.as_bytes())
+    } else if let Ok(text) = text.cast::<PyBytes>() {
+        Ok(text.as_bytes())
+    } else {
+        Err(PyTypeError::new_err(format!("expected str or bytes, got {}", text.get_type().name()?)))
+    }
+}
+
+fn tie_break_named(name: &str) -> PyResult<TieBreak> {
+    match name {
+        "bytes" => Ok(TieBreak::Bytes),
+        "huggingface" => Ok(TieBreak::HuggingFace),
+        _ => Err(PyValueError::new_err(format!("tie_break `{name}` is not one of bytes, huggingface"))),
+    }
+}
+
+fn check_threads(num_threads: Option<usize>) -> PyResult<()> {
+    if num_threads == Some(0) {
+        return Err(PyValueError::new_err("num_threads is 0, the least is 1; None takes one per core"));
+    }
+    Ok(())
+}
+
+/// Token ids as NumPy holds them, in the smallest type for the vocabulary.
+fn to_numpy(py: Python<'_>, ids: Vec<u32>, vocab_size: usize) -> Bound<'_, PyAny> {
+    match Dtype::for_vocab(vocab_size) {
+        #[allow(clippy::cast_possible_truncation)] // the vocabulary fits
+        Dtype::Uint16 => ids.into_iter().map(|id| id as u16).collect::<Vec<_>>().into_pyarray(py).into_any(),
+        Dtype::Uint32 => ids.into_pyarray(py).into_any(),
+    }
+}
+
+/// A tokenizer: vocabulary and pattern, immutable, shared by any number of threads.
+#[pyclass(frozen, module = "tinybpe._tinybpe")]
+struct Core {
+    encoder: Encoder,
+    sha256: String,
+}
+
+impl Core {
+    fn build(vocab: Vocab, pattern: &str) -> CoreResult<Self> {
+        let pretokenizer = Pretokenizer::new(pattern)?;
+        let sha256 = vocab.sha256(pretokenizer.pattern());
+        Ok(Core { encoder: Encoder::new(vocab, pretokenizer)?, sha256 })
+    }
+
+    fn vocab_size(&self) -> usize {
+        self.encoder.vocab().vocab_size()
+    }
+
+    /// Which special tokens a call allows; `None` means all.
+    fn listed(&self, tokens: Option<Vec<String>>) -> CoreResult<SpecialTokens> {
+        match tokens {
+            None => Ok(self.encoder.specials().clone()),
+            Some(tokens) => SpecialTokens::new(&tokens),
+        }
+    }
+
+    fn encode_text(
+        &self,
+        text: &Bound<'_, PyAny>,
+        allowed: Option<Vec<String>>,
+        refused: Option<Vec<String>>,
+    ) -> PyResult<Vec<u32>> {
+        let py = text.py();
+        let bytes = text_bytes(text)?;
+        let (allowed, refused) = (self.listed(allowed)?, self.listed(refused)?);
+        let specials = Specials::Listed { allowed: &allowed, refused: &refused };
+        let encode = |monitor: &Monitor| {
+            let mut ids = Vec::new();
+            self.encoder.encode(bytes, specials, &mut ids, monitor)?;
+            Ok(ids)
+        };
+        if bytes.len() < LONG_BYTES {
+            Ok(py.detach(|| encode(&Monitor::default()))?)
+        } else {
+            run(py, None, encode)
+        }
+    }
+
+    fn encode_texts(
+        &self,
+        texts: &Bound<'_, PyList>,
+        allowed: Option<Vec<String>>,
+        refused: Option<Vec<String>>,
+        num_threads: Option<usize>,
+    ) -> PyResult<Vec<Vec<u32>>> {
+        check_threads(num_threads)?;
+        let items: Vec<Bound<'_, PyAny>> = texts.iter().collect();
+        let bytes: Vec<&[u8]> = items.iter().map(text_bytes).collect::<PyResult<_>>()?;
+        let (allowed, refused) = (self.listed(allowed)?, self.listed(refused)?);
+        let specials = Specials::Listed { allowed: &allowed, refused: &refused };
+        let encode = |monitor: &Monitor| self.encoder.encode_batch(&bytes, specials, num_threads, monitor);
+        if bytes.iter().map(|text| text.len()).sum::<usize>() < LONG_BYTES {
+            Ok(texts.py().detach(|| encode(&Monitor::default()))?)
+        } else {
+            run(texts.py(), None, encode)
+        }
+    }
+}
+
+#[pymethods]
+impl Core {
+    #[staticmethod]
+    #[allow(clippy::too_many_arguments)]
+    fn train_files(
+        py: Python<'_>,
+        paths: Vec<PathBuf>,
+        vocab_size: usize,
+        special_tokens: Vec<String>,
+        pattern: &str,
+        tie_break: &str,
+        num_threads: Option<usize>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
+        let tie_break = tie_break_named(tie_break)?;
+        check_threads(num_threads)?;
+        run(py, progress.as_ref(), |monitor| {
+            trainer::check_vocab_size(vocab_size, special_tokens.len())?;
+            let pretokenizer = Pretokenizer::new(pattern)?;
+            let specials = SpecialTokens::new(&special_tokens)?;
+            let words = WordCounts::from_files(&paths, &pretokenizer, &specials, num_threads, monitor)?;
+            let vocab = trainer::train(words, vocab_size, tie_break, monitor)?;
+            Core::build(vocab, pattern)
+        })
+    }
+
+    #[staticmethod]
+    #[allow(clippy::too_many_arguments)]
+    fn train_iterator(
+        py: Python<'_>,
+        texts: &Bound<'_, PyAny>,
+        vocab_size: usize,
+        special_tokens: Vec<String>,
+        pattern: &str,
+        tie_break: &str,
+        num_threads: Option<usize>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
+        let tie_break = tie_break_named(tie_break)?;
+        check_threads(num_threads)?;
+        let texts = texts.try_iter()?.unbind();
+        let monitor = Monitor::default();
+        let (sender, batches) = sync_channel(2);
+        let train = |monitor: &Monitor| {
+            trainer::check_vocab_size(vocab_size, special_tokens.len())?;
+            let pretokenizer = Pretokenizer::new(pattern)?;
+            let specials = SpecialTokens::new(&special_tokens)?;
+            let words = WordCounts::from_batches(batches, &pretokenizer, &specials, num_threads, monitor)?;
+            let vocab = trainer::train(words, vocab_size, tie_break, monitor)?;
+            Core::build(vocab, pattern)
+        };
+        run_with(py, progress.as_ref(), &monitor, train, |attention| {
+            Python::attach(|py| send_texts(texts.bind(py), sender, attention))
+        })
+    }
+
+    #[staticmethod]
+    fn load(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
+        run(py, None, |_| {
+            let (vocab, pattern) = vocab_file::load(&path)?;
+            Core::build(vocab, &pattern)
+        })
+    }
+
+    #[staticmethod]
+    fn from_gpt2(
+        py: Python<'_>,
+        vocab: PathBuf,
+        merges: PathBuf,
+        special_tokens: Vec<String>,
+    ) -> PyResult<Self> {
+        run(py, None, |_| Core::build(vocab_file::load_gpt2(&vocab, &merges, &special_tokens)?, "gpt2"))
+    }
+
+    #[staticmethod]
+    fn from_tiktoken(
+        py: Python<'_>,
+        path: PathBuf,
+        pattern: &str,
+        special_tokens: Vec<(String, Option<u32>)>,
+    ) -> PyResult<Self> {
+        run(py, None, |_| Core::build(vocab_file::load_tiktoken(&path, &special_tokens)?, pattern))
+    }
+
+    #[staticmethod]
+    fn from_parts(
+        py: Python<'_>,
+        tokens: &Bound<'_, PyDict>,
+        merges: Vec<(Vec<u8>, Vec<u8>)>,
+        special_tokens: Vec<String>,
+        pattern: &str,
+    ) -> PyResult<Self> {
+        let tokens = tokens
+            .iter()
+            .map(|(id, bytes)| Ok((id.extract()?, bytes.cast::<PyBytes>()?.as_bytes().to_vec())));
+        let tokens = tokens.collect::<PyResult<Vec<_>>>()?;
+        let specials = special_tokens.into_iter().map(|token| (token, None)).collect();
+        run(py, None, |_| Core::build(Vocab::from_parts(tokens, &merges, specials)?, pattern))
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+        let specials: Vec<_> =
+            self.encoder.vocab().specials().iter().map(|special| &*special.content).collect();
+        let state = (self.vocab(py)?, self.merges(py), specials, self.encoder.pretokenizer().pattern());
+        Ok((py.get_type::<Core>().getattr("from_parts")?, state.into_pyobject(py)?.into_any()))
+    }
+
+    fn save(&self, py: Python<'_>, dir: PathBuf) -> PyResult<()> {
+        let pattern = self.encoder.pretokenizer().pattern();
+        run(py, None, |_| vocab_file::save(&dir, self.encoder.vocab(), pattern))
+    }
+
+    fn export_gpt2(&self, py: Python<'_>, dir: PathBuf) -> PyResult<()> {
+        run(py, None, |_| vocab_file::export_gpt2(&dir, self.encoder.vocab()))
+    }
+
+    fn export_tiktoken(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        run(py, None, |_| vocab_file::export_tiktoken(&path, self.encoder.vocab()))
+    }
+
+    fn encode(
+        &self,
+        text: &Bound<'_, PyAny>,
+        allowed: Option<Vec<String>>,
+        disallowed: Option<Vec<String>>,
+    ) -> PyResult<Vec<u32>> {
+        self.encode_text(text, allowed, disallowed)
+    }
+
+    fn encode_to_numpy<'py>(
+        &self,
+        text: &Bound<'py, PyAny>,
+        allowed: Option<Vec<String>>,
+        disallowed: Option<Vec<String>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let ids = self.encode_text(text, allowed, disallowed)?;
+        Ok(to_numpy(text.py(), ids, self.vocab_size()))
+    }
+
+    fn encode_batch(
+        &self,
+        texts: &Bound<'_, PyList>,
+        allowed: Option<Vec<String>>,
+        disallowed: Option<Vec<String>>,
+        num_threads: Option<usize>,
+    ) -> PyResult<Vec<Vec<u32>>> {
+        self.encode_texts(texts, allowed, disallowed, num_threads)
+    }
+
+    fn encode_batch_to_numpy<'py>(
+        &self,
+        texts: &Bound<'py, PyList>,
+        allowed: Option<Vec<String>>,
+        disallowed: Option<Vec<String>>,
+        num_threads: Option<usize>,
+    ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyArray1<u64>>)> {
+        let py = texts.py();
+        let all = self.encode_texts(texts, allowed, disallowed, num_threads)?;
+        let (ids, offsets) = py.detach(|| {
+            let mut offsets = Vec::with_capacity(all.len() + 1);
+            let mut num_ids = 0;
+            offsets.push(0);
+            for ids in &all {
+                num_ids += ids.len() as u64;
+                offsets.push(num_ids);
+            }
+            (all.concat(), offsets)
+        });
+        Ok((to_numpy(py, ids, self.vocab_size()), offsets.into_pyarray(py)))
+    }
+
+    fn stream(slf: Py<Self>, ordinary: bool) -> Stream {
+        Stream { core: slf, ordinary, carry: Mutex::default() }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn encode_file(
+        &self,
+        py: Python<'_>,
+        inputs: Vec<PathBuf>,
+        output: PathBuf,
+        num_threads: Option<usize>,
+        ordinary: bool,
+        dtype: Option<&str>,
+        docs: bool,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Py<PyAny>> {
+        check_threads(num_threads)?;
+        let dtype = dtype.map(Dtype::from_name).transpose()?;
+        let options = Options { num_threads, ordinary, dtype, docs, chunk_bytes: None };
+        let sidecar = run(py, progress.as_ref(), |monitor| {
+            token_file::encode_file(&self.encoder, &self.sha256, &inputs, &output, options, monitor)
+        })?;
+        Ok(py.import("json")?.call_method1("loads", (sidecar.to_string(),))?.unbind())
+    }
+
+    fn decode_bytes<'py>(&self, py: Python<'py>, ids: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+        let bytes = if let Ok(ids) = ids.cast::<PyArray1<u16>>() {
+            self.encoder.decode(ids.readonly().as_array().iter().map(|&id| i64::from(id)))?
+        } else if let Ok(ids) = ids.cast::<PyArray1<u32>>() {
+            self.encoder.decode(ids.readonly().as_array().iter().map(|&id| i64::from(id)))?
+        } else {
+            self.encoder.decode(ids.extract::<Vec<i64>>()?)?
+        };
+        Ok(PyBytes::new(py, &bytes))
+    }
+
+    fn token_bytes<'py>(&self, py: Python<'py>, id: i64) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(py, &self.encoder.decode([id])?))
+    }
+
+    fn token_id(&self, token: &[u8]) -> Option<u32> {
+        let vocab = self.encoder.vocab();
+        vocab.id_of(token).or_else(|| vocab.special_id(std::str::from_utf8(token).ok()?))
+    }
+
+    fn vocab<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let vocab = self.encoder.vocab();
+        let dict = PyDict::new(py);
+        for id in 0..u32::try_from(vocab.vocab_size()).unwrap_or(u32::MAX) {
+            if let Some(bytes) = vocab.token_bytes(id) {
+                dict.set_item(id, PyBytes::new(py, bytes))?;
+            }
+        }
+        Ok(dict)
+    }
+
+    fn merges<'py>(&self, py: Python<'py>) -> Vec<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
+        let vocab = self.encoder.vocab();
+        let bytes = |id| PyBytes::new(py, vocab.token_bytes(id).unwrap_or_default());
+        vocab.merges().iter().map(|merge| (bytes(merge.left), bytes(merge.right))).collect()
+    }
+
+    fn special_tokens<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let dict = PyDict::new(py);
+        for special in self.encoder.vocab().specials() {
+            dict.set_item(&special.content, special.id)?;
+        }
+        Ok(dict)
+    }
+
+    #[getter(vocab_size)]
+    fn get_vocab_size(&self) -> usize {
+        self.vocab_size()
+    }
+
+    #[getter]
+    fn pattern(&self) -> &str {
+        self.encoder.pretokenizer().pattern()
+    }
+
+    #[getter]
+    fn pattern_name(&self) -> Option<&'static str> {
+        self.encoder.pretokenizer().name()
+    }
+
+    #[getter]
+    fn sha256(&self) -> &str {
+        &self.sha256
+    }
+}
+
+/// Drains an iterator of texts into batches; ends when it does, or when nobody takes them any more.
+fn send_texts(
+    texts: &Bound<'_, pyo3::types::PyIterator>,
+    sender: SyncSender<TextBatch>,
+    attention: &Attention<'_>,
+) -> PyResult<()> {
+    let py = texts.py();
+    let mut batch = TextBatch::default();
+    for (index, text) in texts.clone().enumerate() {
+        let text = text?;
+        let bytes = text_bytes(&text).map_err(|error| {
+            let class = error.get_type(py);
+            class.call1((format!("text {index}: {}", error.value(py)),)).map_or(error, PyErr::from_value)
+        })?;
+        batch.push(bytes);
+        if batch.num_bytes() >= BATCH_BYTES {
+            let full = std::mem::take(&mut batch);
+            if py.detach(|| sender.send(full)).is_err() {
+                return Ok(());
+            }
+            attention.pay(py)?;
+        }
+    }
+    // Refused only by a core that has failed; its error is the one to tell.
+    let _ = py.detach(|| sender.send(batch));
+    Ok(())
+}
+
+/// Encodes text that arrives in chunks as if it were one.
+#[pyclass(frozen, module = "tinybpe._tinybpe")]
+struct Stream {
+    core: Py<Core>,
+    ordinary: bool,
+    carry: Mutex<Vec<u8>>,
+}
+
+impl Stream {
+    fn encode(&self, py: Python<'_>, text: &[u8]) -> PyResult<Vec<u32>> {
+        let encoder = &self.core.get().encoder;
+        let specials = if self.ordinary { Specials::Ordinary } else { Specials::Allowed };
+        Ok(py.detach(|| {
+            let mut ids = Vec::new();
+            encoder.encode(text, specials, &mut ids, &Monitor::default()).map(|()| ids)
+        })?)
+    }
+}
+
+#[pymethods]
+impl Stream {
+    /// Takes more text; returns the ids that no later text can change.
+    fn push(&self, text: &Bound<'_, PyAny>) -> PyResult<Vec<u32>> {
+        let encoder = &self.core.get().encoder;
+        let specials = if self.ordinary { &special::NONE } else { encoder.specials() };
+        let mut carry = self.carry.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let searched = carry.len().saturating_sub(specials.longest() + 8);
+        carry.extend_from_slice(text_bytes(text)?);
+        let cut = crate::reader::last_cut(encoder.pretokenizer(), specials, &carry, searched);
+        let Some(cut) = cut else { return Ok(Vec::new()) };
+        let rest = carry.split_off(cut);
+        let ready = std::mem::replace(&mut *carry, rest);
+        // Not held while detached: a thread that waits for it may hold the interpreter.
+        drop(carry);
+        self.encode(text.py(), &ready)
+    }
+
+    /// The ids of what is left; the stream can then be used anew.
+    fn finish(&self, py: Python<'_>) -> PyResult<Vec<u32>> {
+        let rest = std::mem::take(&mut *self.carry.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        self.encode(py, &rest)
+    }
+}
+
+/// The module.
+#[pymodule]
+fn _tinybpe(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<Core>()?;
+    module.add_class::<Stream>()
+}

@@ -1,0 +1,500 @@
+//! The vocabulary: which bytes each id stands for, which pairs merge in which order, which tokens are special.
+//!
+//! A symbol is a byte string. Two pairs may merge to the same bytes (`a`+`bc` and `ab`+`c`); then several ids can stand
+//! for one byte string, and everything that looks for an id takes the smallest. So each [`Merge`] holds smallest ids alone, and the
+//! other ids of such a string only decode. What is checked once here is relied on everywhere else:
+//!
+//! * each of the 256 bytes has an id, so any text can be encoded;
+//! * ids are unique and below 2^31; token bytes are unique but for the rule above;
+//! * the parts and the result of each merge are tokens, and no pair merges twice;
+//! * special tokens are not empty, are unique, and share no id with another token;
+//! * no token is longer than [`MAX_TOKEN_BYTES`], and all together take at most [`MAX_TOTAL_BYTES`]: sixty merges, each
+//!   doubling the last, would otherwise ask for 2^60 bytes. Lengths are checked before anything is allocated.
+//!
+//! Building costs one hash-table entry per token and three look-ups per merge. Token bytes come from files, so they are
+//! hashed with the standard, keyed hash; ids are hashed with a fast one.
+
+use crate::error::{Error, Result};
+use rustc_hash::{FxHashMap, FxHashSet};
+use sha2::{Digest, Sha256};
+use std::{collections::HashMap, fmt::Write as _, sync::Arc};
+
+/// The longest token allowed, in bytes. A trainer stops a token from growing past it.
+pub const MAX_TOKEN_BYTES: usize = 1 << 20;
+/// The most bytes that all tokens of a vocabulary may have together.
+pub const MAX_TOTAL_BYTES: usize = 1 << 28;
+/// Ids are below this.
+pub const MAX_IDS: u32 = 1 << 31;
+
+/// A pair of tokens that encoding joins. Its rank is its index in [`Vocab::merges`]; the lowest rank merges first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Merge {
+    /// Smallest id of the left bytes.
+    pub left: u32,
+    /// Smallest id of the right bytes.
+    pub right: u32,
+    /// Smallest id of the bytes joined: what encoding puts in place of the pair.
+    pub id: u32,
+}
+
+/// A token that is cut out of text before anything else, and never merged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpecialToken {
+    /// Its text.
+    pub content: String,
+    /// Its id.
+    pub id: u32,
+}
+
+/// Token bytes, merges and special tokens; checked, and never changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vocab {
+    tokens: Tokens,
+    ordinary: HashMap<Arc<[u8]>, u32>,
+    merges: Vec<Merge>,
+    specials: Vec<SpecialToken>,
+    byte_ids: [u32; 256],
+}
+
+/// A broken rule, and the merge (from 0) that breaks it if it is one; a file's reader turns that into a line.
+#[derive(Debug)]
+pub(crate) struct Flaw {
+    pub merge: Option<usize>,
+    pub error: Error,
+}
+
+impl From<Error> for Flaw {
+    fn from(error: Error) -> Self {
+        Flaw { merge: None, error }
+    }
+}
+
+fn broken<T>(reason: impl Into<String>) -> Result<T> {
+    Err(Error::Vocab(reason.into()))
+}
+
+fn special<T>(reason: impl Into<String>) -> Result<T> {
+    Err(Error::SpecialToken(reason.into()))
+}
+
+/// Token bytes for a message: text where they are text, escapes where not, cut short if long.
+pub(crate) fn show(bytes: &[u8]) -> String {
+    const SHOWN: usize = 60;
+    let mut text = String::from("`");
+    for chunk in bytes[..bytes.len().min(SHOWN)].utf8_chunks() {
+        chunk.valid().chars().for_each(|c| match c {
+            c if c.is_control() => text.extend(c.escape_default()),
+            c => text.push(c),
+        });
+        for byte in chunk.invalid() {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "\\x{byte:02x}");
+        }
+    }
+    text.push('`');
+    if bytes.len() > SHOWN {
+        let _ = write!(text, "… ({} bytes)", bytes.len());
+    }
+    text
+}
+
+impl Vocab {
+    /// The contract's ids: `0..=255` are the bytes, merge `k` makes id `256 + k`, special tokens follow in the order given.
+    ///
+    /// A merge whose bytes exist already still takes its id, which decodes and is never produced by encoding.
+    ///
+    /// # Errors
+    /// [`Error::Vocab`] if a merge names an id that is not there yet, repeats a pair, or makes too long a token;
+    /// [`Error::SpecialToken`] if a special token is empty or repeated.
+    pub fn from_merges(merges: &[(u32, u32)], specials: &[String]) -> Result<Vocab> {
+        let num_ids = 256 + merges.len() + specials.len();
+        if num_ids > MAX_IDS as usize {
+            return broken(format!("{num_ids} ids are needed, and a vocabulary has at most {MAX_IDS}"));
+        }
+        let mut tokens: Vec<(u32, Arc<[u8]>)> = (0..=255u8).map(|b| (u32::from(b), [b].into())).collect();
+        let mut total = tokens.len();
+        for (k, &(left, right)) in merges.iter().enumerate() {
+            let (Some((_, l)), Some((_, r))) = (tokens.get(left as usize), tokens.get(right as usize)) else {
+                return broken(format!(
+                    "merge {k} joins ids {left} and {right}, and before it there are only ids below {}",
+                    256 + k
+                ));
+            };
+            check_length(l.len() + r.len(), &mut total, l)?;
+            let joined: Arc<[u8]> = [&l[..], &r[..]].concat().into();
+            tokens.push((id_of_merge(k), joined));
+        }
+        let specials = (id_of_merge(merges.len())..).zip(specials).map(|(id, s)| (s.clone(), id)).collect();
+        let mut vocab = Vocab::assemble(tokens, specials)?;
+        for (k, &(left, right)) in merges.iter().enumerate() {
+            let smallest = |id| vocab.token_bytes(id).and_then(|b| vocab.id_of(b)).unwrap_or(id);
+            let (left, right) = (smallest(left), smallest(right));
+            vocab.merges.push(Merge { left, right, id: smallest(id_of_merge(k)) });
+        }
+        vocab.check_pairs_unique().map_err(|flaw| flaw.error)?;
+        Ok(vocab)
+    }
+
+    /// Ids as given. `merges` are byte strings, in rank order.
+    ///
+    /// A special token without an id takes that of the token with its bytes, which is then special and no longer
+    /// ordinary; if there is none, the next id after the highest, in the order given.
+    ///
+    /// # Errors
+    /// [`Error::Vocab`] or [`Error::SpecialToken`], naming the token or merge that breaks a rule of this module.
+    pub fn from_parts(
+        tokens: Vec<(u32, Vec<u8>)>,
+        merges: &[(Vec<u8>, Vec<u8>)],
+        specials: Vec<(String, Option<u32>)>,
+    ) -> Result<Vocab> {
+        Self::build(tokens, merges, specials).map_err(|flaw| flaw.error)
+    }
+
+    /// [`Vocab::from_parts`], saying which merge is at fault.
+    pub(crate) fn build<B: AsRef<[u8]>>(
+        tokens: Vec<(u32, Vec<u8>)>,
+        merges: &[(B, B)],
+        specials: Vec<(String, Option<u32>)>,
+    ) -> std::result::Result<Vocab, Flaw> {
+        let mut total = 0;
+        for (_, bytes) in &tokens {
+            check_length(bytes.len(), &mut total, bytes)?;
+        }
+        let mut tokens: Vec<(u32, Arc<[u8]>)> = tokens.into_iter().map(|(id, b)| (id, b.into())).collect();
+        tokens.sort();
+        let specials = place_specials(&mut tokens, specials)?;
+        let mut vocab = Vocab::assemble(tokens, specials)?;
+        vocab.merges.reserve_exact(merges.len());
+        let mut joined = Vec::new();
+        for (k, (left, right)) in merges.iter().enumerate() {
+            let (left, right) = (left.as_ref(), right.as_ref());
+            joined.clear();
+            joined.extend_from_slice(left);
+            joined.extend_from_slice(right);
+            let id_of = |bytes: &[u8], what: &str| {
+                vocab.id_of(bytes).ok_or_else(|| {
+                    let why = if vocab.specials.iter().any(|s| s.content.as_bytes() == bytes) {
+                        "a special token, which no merge may use or make; give the special token another text"
+                    } else {
+                        "not a token of the vocabulary"
+                    };
+                    let text = format!(
+                        "merge {k} ({} + {}): the {what} {} is {why}",
+                        show(left),
+                        show(right),
+                        show(bytes)
+                    );
+                    Flaw { merge: Some(k), error: Error::Vocab(text) }
+                })
+            };
+            let merge = Merge {
+                left: id_of(left, "left part")?,
+                right: id_of(right, "right part")?,
+                id: id_of(&joined, "result")?,
+            };
+            vocab.merges.push(merge);
+        }
+        vocab.check_pairs_unique()?;
+        vocab.check_duplicates()?;
+        Ok(vocab)
+    }
+
+    /// Everything but the merges. `tokens` are ordinary and sorted by id.
+    fn assemble(mut tokens: Vec<(u32, Arc<[u8]>)>, specials: Vec<(String, u32)>) -> Result<Vocab> {
+        let mut ordinary = HashMap::with_capacity(tokens.len());
+        let mut byte_ids = [None; 256];
+        for (id, bytes) in &tokens {
+            if let [byte] = bytes[..] {
+                if let Some(first) = byte_ids[usize::from(byte)].replace(*id) {
+                    return broken(format!("ids {first} and {id} are both the byte 0x{byte:02x}"));
+                }
+            }
+            // Ids ascend, so the first one in is the smallest.
+            ordinary.entry(bytes.clone()).or_insert(*id);
+        }
+        let missing = byte_ids.iter().position(Option::is_none);
+        if let Some(byte) = missing {
+            return broken(format!(
+                "the byte 0x{byte:02x} has no token; all 256 bytes must have one, so that any text can be encoded"
+            ));
+        }
+        let mut specials: Vec<SpecialToken> =
+            specials.into_iter().map(|(content, id)| SpecialToken { content, id }).collect();
+        check_contents(&specials)?;
+        specials.sort_by_key(|s| s.id);
+        tokens.extend(specials.iter().map(|s| (s.id, s.content.as_bytes().into())));
+        tokens.sort_by_key(|t| t.0);
+        if let Some(pair) = tokens.windows(2).find(|w| w[0].0 == w[1].0) {
+            let text =
+                format!("id {} is given to {} and to {}", pair[0].0, show(&pair[0].1), show(&pair[1].1));
+            let involved = specials.iter().any(|s| s.id == pair[0].0);
+            return if involved { special(text) } else { broken(text) };
+        }
+        if let Some((id, bytes)) = tokens.last().filter(|t| t.0 >= MAX_IDS) {
+            return broken(format!("{} has id {id}; ids are below {MAX_IDS}", show(bytes)));
+        }
+        let byte_ids = byte_ids.map(Option::unwrap_or_default);
+        Ok(Vocab { tokens: Tokens::new(tokens), ordinary, merges: Vec::new(), specials, byte_ids })
+    }
+
+    fn check_pairs_unique(&self) -> std::result::Result<(), Flaw> {
+        let mut seen = FxHashSet::with_capacity_and_hasher(self.merges.len(), rustc_hash::FxBuildHasher);
+        match self.merges.iter().position(|m| !seen.insert((m.left, m.right))) {
+            None => Ok(()),
+            Some(k) => {
+                let (left, right) = self.parts(self.merges[k]);
+                let text = format!(
+                    "merge {k} repeats the pair {} + {}; a pair merges at one rank",
+                    show(left),
+                    show(right)
+                );
+                Err(Flaw { merge: Some(k), error: Error::Vocab(text) })
+            }
+        }
+    }
+
+    /// Several ids may stand for one byte string only as far as several merges make it.
+    fn check_duplicates(&self) -> Result<()> {
+        if self.ordinary.len() + self.specials.len() == self.tokens.entries.len() {
+            return Ok(());
+        }
+        let mut makers: FxHashMap<u32, usize> = FxHashMap::default();
+        self.merges.iter().for_each(|m| *makers.entry(m.id).or_default() += 1);
+        for (id, bytes) in self.duplicates() {
+            let first = self.ordinary[bytes];
+            let left = makers.entry(first).or_default();
+            // The first id takes one merge as well.
+            if *left < 2 {
+                return broken(format!(
+                    "ids {first} and {id} are both {}, and fewer merges than ids make it",
+                    show(bytes)
+                ));
+            }
+            *left -= 1;
+        }
+        Ok(())
+    }
+
+    /// The highest id plus one; ids between may be unused.
+    #[must_use]
+    pub fn vocab_size(&self) -> usize {
+        self.tokens.entries.last().map_or(0, |t| t.0 as usize + 1)
+    }
+
+    /// The number of ids in use, special tokens included.
+    #[must_use]
+    pub fn num_tokens(&self) -> usize {
+        self.tokens.entries.len()
+    }
+
+    /// All tokens, special ones included, by ascending id.
+    pub fn tokens(&self) -> impl ExactSizeIterator<Item = (u32, &[u8])> {
+        self.tokens.entries.iter().map(|(id, bytes)| (*id, &bytes[..]))
+    }
+
+    /// The bytes of a token, special or not; `None` if no token has this id. Constant time.
+    #[must_use]
+    #[inline]
+    pub fn token_bytes(&self, id: u32) -> Option<&[u8]> {
+        self.tokens.get(id)
+    }
+
+    /// The smallest id of the ordinary token with these bytes; `None` for special tokens and the empty string.
+    #[must_use]
+    pub fn id_of(&self, bytes: &[u8]) -> Option<u32> {
+        self.ordinary.get(bytes).copied()
+    }
+
+    /// The merges, in rank order.
+    #[must_use]
+    pub fn merges(&self) -> &[Merge] {
+        &self.merges
+    }
+
+    /// The special tokens, by ascending id.
+    #[must_use]
+    pub fn specials(&self) -> &[SpecialToken] {
+        &self.specials
+    }
+
+    /// The id of a single byte.
+    #[must_use]
+    #[inline]
+    pub fn byte_id(&self, byte: u8) -> u32 {
+        self.byte_ids[usize::from(byte)]
+    }
+
+    /// The id of a special token by its text.
+    #[must_use]
+    pub fn special_id(&self, content: &str) -> Option<u32> {
+        self.specials.iter().find(|s| s.content == content).map(|s| s.id)
+    }
+
+    /// Whether this is the id of a special token; `false` for unknown ids.
+    #[must_use]
+    pub fn is_special(&self, id: u32) -> bool {
+        self.specials.binary_search_by_key(&id, |s| s.id).is_ok()
+    }
+
+    /// The ordinary ids that only decode: their bytes have a smaller id.
+    pub fn duplicates(&self) -> impl Iterator<Item = (u32, &[u8])> {
+        self.tokens().filter(|&(id, bytes)| !self.is_special(id) && self.id_of(bytes) != Some(id))
+    }
+
+    /// The bytes of the two parts of one of this vocabulary's merges.
+    #[must_use]
+    pub fn parts(&self, merge: Merge) -> (&[u8], &[u8]) {
+        (self.token_bytes(merge.left).unwrap_or_default(), self.token_bytes(merge.right).unwrap_or_default())
+    }
+
+    /// A digest of everything that decides ids: the pattern, all ids and bytes, merges, special tokens.
+    ///
+    /// Each field is written with its length, so that no two vocabularies have one serialisation.
+    #[must_use]
+    pub fn sha256(&self, pattern: &str) -> String {
+        let mut hash = Sha256::new();
+        let text = |hash: &mut Sha256, bytes: &[u8]| {
+            hash.update((bytes.len() as u64).to_le_bytes());
+            hash.update(bytes);
+        };
+        text(&mut hash, b"tinybpe-vocab-1");
+        text(&mut hash, pattern.as_bytes());
+        hash.update((self.num_tokens() as u64).to_le_bytes());
+        for (id, bytes) in self.tokens() {
+            hash.update(id.to_le_bytes());
+            text(&mut hash, bytes);
+        }
+        hash.update((self.merges.len() as u64).to_le_bytes());
+        for merge in &self.merges {
+            for id in [merge.left, merge.right, merge.id] {
+                hash.update(id.to_le_bytes());
+            }
+        }
+        hash.update((self.specials.len() as u64).to_le_bytes());
+        for special in &self.specials {
+            hash.update(special.id.to_le_bytes());
+        }
+        hash.finalize().iter().fold(String::new(), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
+    }
+}
+
+/// The contract's id of merge `k`. Callers have checked that all ids are below [`MAX_IDS`].
+pub(crate) fn id_of_merge(k: usize) -> u32 {
+    u32::try_from(256 + k).unwrap_or(u32::MAX)
+}
+
+fn check_length(len: usize, total: &mut usize, bytes: &[u8]) -> Result<()> {
+    if len == 0 {
+        return broken("a token is empty; each has at least one byte");
+    }
+    if len > MAX_TOKEN_BYTES {
+        return broken(format!(
+            "the token that begins {} has {len} bytes; the limit is {MAX_TOKEN_BYTES}",
+            show(bytes)
+        ));
+    }
+    *total += len;
+    if *total > MAX_TOTAL_BYTES {
+        return broken(format!("all tokens together have more than {MAX_TOTAL_BYTES} bytes, the limit"));
+    }
+    Ok(())
+}
+
+fn check_contents(specials: &[SpecialToken]) -> Result<()> {
+    let mut seen = HashMap::with_capacity(specials.len());
+    for s in specials {
+        if s.content.is_empty() {
+            return special("a special token is empty; each has at least one character");
+        }
+        if s.content.len() > MAX_TOKEN_BYTES {
+            return special(format!(
+                "the special token {} is too long; the limit is {MAX_TOKEN_BYTES} bytes",
+                show(s.content.as_bytes())
+            ));
+        }
+        if seen.insert(&s.content, s.id).is_some() {
+            return special(format!(
+                "the special token {} is given twice; list it once",
+                show(s.content.as_bytes())
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Gives each special token its id, and takes those found among `tokens` (sorted by id) out of them.
+fn place_specials(
+    tokens: &mut Vec<(u32, Arc<[u8]>)>,
+    specials: Vec<(String, Option<u32>)>,
+) -> Result<Vec<(String, u32)>> {
+    if specials.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut by_bytes: HashMap<&[u8], u32> = HashMap::with_capacity(tokens.len());
+    for (id, bytes) in tokens.iter() {
+        by_bytes.entry(bytes).or_insert(*id);
+    }
+    let highest = tokens.last().map(|t| t.0).max(specials.iter().filter_map(|s| s.1).max());
+    let mut next = highest.map_or(0, |id| u64::from(id) + 1);
+    let mut placed = Vec::with_capacity(specials.len());
+    for (content, id) in specials {
+        let given = id.or_else(|| by_bytes.get(content.as_bytes()).copied());
+        let Some(id) = given.or_else(|| u32::try_from(next).ok().filter(|id| *id < MAX_IDS)) else {
+            let text = show(content.as_bytes());
+            return special(format!("no id is left for the special token {text}; ids are below {MAX_IDS}"));
+        };
+        next += u64::from(given.is_none());
+        placed.push((content, id));
+    }
+    let single = placed.iter().find(|(content, id)| {
+        content.len() == 1 && tokens.iter().any(|(i, b)| i == id && b[..] == *content.as_bytes())
+    });
+    if let Some((content, id)) = single {
+        return special(format!(
+            "the special token {} is the token of a single byte, id {id}, which ordinary text needs; give it another text",
+            show(content.as_bytes())
+        ));
+    }
+    let same: HashMap<u32, &[u8]> = placed.iter().map(|(content, id)| (*id, content.as_bytes())).collect();
+    tokens.retain(|(id, bytes)| same.get(id) != Some(&&bytes[..]));
+    Ok(placed)
+}
+
+/// Ids to bytes: sorted entries, and the way from an id to its entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Tokens {
+    entries: Vec<(u32, Arc<[u8]>)>,
+    index: Index,
+}
+
+/// A table where ids are nearly gapless, as they are in practice. A file may also name one id of two billion, and must
+/// not make us allocate a table of that length: then entries are searched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Index {
+    Table(Vec<u32>),
+    Search,
+}
+
+impl Tokens {
+    fn new(entries: Vec<(u32, Arc<[u8]>)>) -> Self {
+        let num_ids = entries.last().map_or(0, |t| t.0 as usize + 1);
+        if num_ids > 4 * entries.len() + 1024 {
+            return Self { entries, index: Index::Search };
+        }
+        let mut table = vec![u32::MAX; num_ids];
+        (0..).zip(&entries).for_each(|(i, (id, _))| table[*id as usize] = i);
+        Self { entries, index: Index::Table(table) }
+    }
+
+    #[inline]
+    fn get(&self, id: u32) -> Option<&[u8]> {
+        let i = match &self.index {
+            Index::Table(table) => *table.get(id as usize)? as usize,
+            Index::Search => self.entries.binary_search_by_key(&id, |t| t.0).ok()?,
+        };
+        self.entries.get(i).map(|t| &t.1[..])
+    }
+}

@@ -1,0 +1,219 @@
+//! Vocabularies as files: our folder, and the formats of GPT-2, Hugging Face and tiktoken.
+//!
+//! | file | holds | read by |
+//! |---|---|---|
+//! | `tokenizer.json` | everything: ids, merges, special tokens, pattern | us, `tokenizers`, `transformers`, and most others |
+//! | `tokenizer_config.json` | which class of `transformers` to use, its end-of-text token | `transformers` |
+//! | `vocab.json`, `merges.txt` | ids, merges; special tokens as text; no pattern | tools of GPT-2's time |
+//! | `*.tiktoken` | ids, which are ranks too; neither merges, nor pattern, nor special tokens | `tiktoken` |
+//!
+//! [`save`] writes the first four, [`load`] reads `tokenizer.json` alone: one file is the truth, so a folder cannot
+//! disagree with itself, and since `tokenizer.json` is renamed into place last, a kill at any moment leaves the old
+//! tokenizer or the new one. It carries a digest of what decides ids (a key of its own inside `model`, which the other libraries pass over), so
+//! that a flipped bit or an edit by hand is refused instead of giving other ids. `vocab.json`, `merges.txt` and `*.tiktoken` have no room for one:
+//! reading them checks what can be checked (each token made by a merge, each byte present), no more.
+//!
+//! Reading trusts nothing: files are read up to [`MAX_FILE_BYTES`], JSON keys may not repeat, nesting is bounded, token
+//! lengths are checked before they are allocated, no name in a file is used as a path, and a feature that would change
+//! ids is refused by its name. Everything is linear in the file's length.
+//!
+//! **Holes.** JSON has one id per token text. If two merges make the same bytes, the later one's id is left out of
+//! `vocab.json` and `tokenizer.json`, and is found again on reading: where all ids follow the contract (bytes are
+//! `0..=255`, merge `k` makes `256 + k`), a merge with known bytes owns the unused id `256 + k`. [`save`] reads back what it
+//! is about to write, so an arrangement that this rule cannot express is refused before any file is touched.
+
+mod gpt2;
+mod huggingface;
+mod join;
+mod json;
+mod tiktoken;
+
+pub use gpt2::{export_gpt2, load_gpt2};
+pub use tiktoken::{export_tiktoken, load_tiktoken};
+
+use crate::{
+    atomic,
+    error::{Error, Result},
+    vocab::{Flaw, Vocab, id_of_merge},
+};
+use std::{
+    collections::{HashMap, HashSet},
+    fs::{self, File},
+    io::{self, Read},
+    path::Path,
+};
+
+/// The longest file that is read. Real ones have a few megabytes; the limit keeps a wrong path (a disk image, a device)
+/// from filling the memory.
+pub const MAX_FILE_BYTES: u64 = 1 << 30;
+
+/// Writes the four files of a tokenizer into the folder `dir`, which is made if it is not there.
+///
+/// `pattern` is the pretokenizer's canonical regex. Each file appears whole; `tokenizer.json`, the one that counts, last.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::VocabFile`] if the formats cannot express the tokenizer: a special token spelled like an
+/// ordinary one, ids of duplicate tokens elsewhere than the contract puts them, or a custom pattern that other libraries read
+/// otherwise. Then no file was touched.
+pub fn save(dir: &Path, vocab: &Vocab, pattern: &str) -> Result<()> {
+    let path = dir.join(huggingface::TOKENIZER);
+    let tokenizer = huggingface::write(&path, vocab, pattern)?;
+    let (vocab_json, merges_txt) = (gpt2::vocab_json(dir, vocab)?, gpt2::merges_txt(vocab));
+    fs::create_dir_all(dir).map_err(Error::io(dir))?;
+    atomic::write(dir.join(gpt2::VOCAB), vocab_json.as_bytes())?;
+    atomic::write(dir.join(gpt2::MERGES), merges_txt.as_bytes())?;
+    atomic::write(dir.join(huggingface::CONFIG), huggingface::config(vocab).as_bytes())?;
+    atomic::write(path, tokenizer.as_bytes())
+}
+
+/// Reads a `tokenizer.json`, or the one in a folder: a vocabulary and the regex of its pretokenizer.
+///
+/// The other files of a folder are not read. A file without a digest, which other libraries wrote, is taken as it is.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::VocabFile`] if it is not a byte-level BPE `tokenizer.json`, has a feature that changes ids,
+/// breaks a rule of [`crate::vocab`], or does not match its digest.
+pub fn load(path: &Path) -> Result<(Vocab, String)> {
+    if !path.is_dir() {
+        return huggingface::parse(path, &read_text(path)?);
+    }
+    let file = path.join(huggingface::TOKENIZER);
+    if !file.exists() {
+        let pair = path.join(gpt2::VOCAB).exists() && path.join(gpt2::MERGES).exists();
+        let reason = if pair {
+            "the folder has vocab.json and merges.txt but no tokenizer.json; read the pair as GPT-2 files, with the pattern and special tokens given"
+        } else {
+            "the folder has no tokenizer.json, so it is no tokenizer, or its saving was cut off"
+        };
+        return refuse(path, None, reason);
+    }
+    huggingface::parse(&file, &read_text(&file)?)
+}
+
+fn refuse<T>(path: &Path, line: Option<usize>, reason: impl Into<String>) -> Result<T> {
+    Err(Error::VocabFile { path: path.into(), line, reason: reason.into() })
+}
+
+/// Reads a whole text file, without its byte order mark if it has one.
+fn read_text(path: &Path) -> Result<String> {
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(Error::io(path))?;
+    if file.metadata().map_err(Error::io(path))?.is_dir() {
+        return Err(Error::io(path)(io::Error::new(io::ErrorKind::IsADirectory, "is a folder, not a file")));
+    }
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(Error::io(path))?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        let reason =
+            format!("the file has more than {MAX_FILE_BYTES} bytes, the limit of a tokenizer's file");
+        return refuse(path, None, reason);
+    }
+    if bytes.is_empty() {
+        return refuse(path, None, "the file is empty");
+    }
+    let text = String::from_utf8(bytes).or_else(|e| {
+        let good = &e.as_bytes()[..e.utf8_error().valid_up_to()];
+        let line = good.split(|b| *b == b'\n').count();
+        let kind = match e.as_bytes() {
+            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "is UTF-16; convert it to UTF-8",
+            _ => "is not UTF-8 text, so it is not a tokenizer's file, or it is damaged",
+        };
+        refuse(path, Some(line), format!("the file {kind}"))
+    })?;
+    Ok(match text.strip_prefix('\u{feff}') {
+        Some(rest) => rest.to_owned(),
+        None => text,
+    })
+}
+
+/// Ties an error of the vocabulary to the file that it came from.
+fn in_file<T>(
+    path: &Path,
+    result: std::result::Result<T, Flaw>,
+    line_of: impl Fn(usize) -> usize,
+) -> Result<T> {
+    result.map_err(|Flaw { merge, error }| match error {
+        Error::Vocab(reason) | Error::SpecialToken(reason) => {
+            Error::VocabFile { path: path.into(), line: merge.map(line_of), reason }
+        }
+        other => other,
+    })
+}
+
+/// The ids left out of a JSON file since their bytes have a smaller one; see the module's text. They are below `vocab_size`
+/// and not among `taken`, the ids of special tokens.
+fn find_holes(
+    tokens: &[(u32, Vec<u8>)],
+    merges: &[(Vec<u8>, Vec<u8>)],
+    taken: &HashSet<u32>,
+    vocab_size: u64,
+) -> Vec<(u32, Vec<u8>)> {
+    let ids: HashMap<&[u8], u32> = tokens.iter().map(|(id, bytes)| (&bytes[..], *id)).collect();
+    if (0..=255u8).any(|b| ids.get(&[b][..]) != Some(&u32::from(b))) {
+        return Vec::new();
+    }
+    let mut made = HashSet::with_capacity(merges.len());
+    let mut holes = Vec::new();
+    for (k, (left, right)) in merges.iter().enumerate() {
+        if left.len() + right.len() > crate::vocab::MAX_TOKEN_BYTES {
+            return Vec::new();
+        }
+        let joined = [&left[..], &right[..]].concat();
+        let Some(&id) = ids.get(&joined[..]) else { return Vec::new() };
+        if made.insert(id) {
+            if id != id_of_merge(k) {
+                return Vec::new();
+            }
+        } else {
+            holes.push((id_of_merge(k), joined));
+        }
+    }
+    let used: HashSet<u32> = tokens.iter().map(|t| t.0).collect();
+    holes.retain(|(id, _)| !used.contains(id) && !taken.contains(id) && u64::from(*id) < vocab_size);
+    holes
+}
+
+/// GPT-2's characters for the 256 bytes: printable ones stand for themselves, the others, in order, are U+0100 and up. So
+/// every token is visible text without a space, and fits JSON and a line of `merges.txt`.
+struct ByteChars {
+    to_char: [char; 256],
+    to_byte: [Option<u8>; 324],
+}
+
+impl ByteChars {
+    fn new() -> Self {
+        let mut chars = Self { to_char: ['\0'; 256], to_byte: [None; 324] };
+        let mut others = '\u{100}'..='\u{143}';
+        for byte in 0..=255u8 {
+            let printable = matches!(byte, 33..=126 | 161..=172 | 174..=255);
+            let c = if printable { char::from(byte) } else { others.next().unwrap_or_default() };
+            chars.to_char[usize::from(byte)] = c;
+            chars.to_byte[c as usize] = Some(byte);
+        }
+        chars
+    }
+
+    fn text(&self, bytes: &[u8]) -> String {
+        bytes.iter().map(|b| self.to_char[usize::from(*b)]).collect()
+    }
+
+    /// `None` if a character stands for no byte.
+    fn bytes(&self, text: &str) -> Option<Vec<u8>> {
+        text.chars().map(|c| self.to_byte.get(c as usize).copied().flatten()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn characters_are_those_of_gpt2() {
+        let chars = ByteChars::new();
+        assert_eq!(chars.text(b" \n\x00\xad~\xff"), "\u{120}\u{10a}\u{100}\u{143}~\u{ff}");
+        let all: Vec<u8> = (0..=255).collect();
+        assert_eq!(chars.bytes(&chars.text(&all)), Some(all));
+        assert_eq!(chars.bytes("a b"), None);
+        assert_eq!(chars.bytes("\u{144}"), None);
+        assert_eq!(chars.bytes("世"), None);
+    }
+}

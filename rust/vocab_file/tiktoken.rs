@@ -1,0 +1,131 @@
+//! `.tiktoken`: one line `base64(bytes) rank` per token, the rank being the id. No merges, pattern or special tokens.
+//!
+//! tiktoken joins whatever adjacent pair spells a token of the lowest rank. The merges behind a token are found by
+//! encoding its bytes with the tokens of lower rank until two parts are left: that pair is the merge. (Cutting a token where
+//! the two halves have the lowest ranks gives other pairs.) A token that stops at more than two parts was not made by BPE, and is
+//! refused. On the real ranks of cl100k, 900,000 adversarial strings encode alike by these merges and by tiktoken's rule.
+//!
+//! Cost: one look-up per pair that comes up while a token is put together, about three per byte.
+
+use super::{gpt2::Pair, in_file, join::Joiner, read_text, refuse};
+use crate::{
+    atomic,
+    error::{Error, Result},
+    vocab::{Vocab, show},
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use std::{collections::HashMap, fmt::Write as _, path::Path};
+
+/// Reads ranks and rebuilds the merges. `specials` are given with ids, or get the next free ones.
+///
+/// Blank lines, Windows line ends, a byte order mark and a missing last line end are accepted. The order of lines does not matter; ranks may have gaps.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::VocabFile`] with the line at fault: one that is no `base64 rank`, a token or rank given twice, a byte
+/// missing, a token that lower ranks do not make.
+pub fn load_tiktoken(path: &Path, specials: &[(String, Option<u32>)]) -> Result<Vocab> {
+    let mut tokens = Vec::new();
+    for (number, line) in (1..).zip(read_text(path)?.split('\n')) {
+        let line = line.strip_suffix('\r').unwrap_or(line);
+        if !line.is_empty() {
+            tokens.push(parse_line(line).or_else(|reason| refuse(path, Some(number), reason))?);
+        }
+    }
+    tokens.sort();
+    if let Some(pair) = tokens.windows(2).find(|w| w[0].0 == w[1].0) {
+        let text = format!("rank {} is given to {} and to {}", pair[0].0, show(&pair[0].1), show(&pair[1].1));
+        return refuse(path, None, text);
+    }
+    let merges = merges_of_ranks(&tokens).or_else(|reason| refuse(path, None, reason))?;
+    in_file(path, Vocab::build(tokens, &merges, specials.to_vec()), |_| 0).map_err(|e| match e {
+        // A merge has no line of its own here.
+        Error::VocabFile { path, reason, .. } => Error::VocabFile { path, line: None, reason },
+        other => other,
+    })
+}
+
+/// Writes the ordinary tokens. Special tokens and the pattern have no place in the format: tiktoken takes them from the caller.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::VocabFile`] if the tokens' ids are not ranks from which tiktoken would make the same ids: two
+/// ids for one byte string, merges in another order than their ids, or a token that no merge makes.
+pub fn export_tiktoken(path: &Path, vocab: &Vocab) -> Result<()> {
+    if let Some((id, bytes)) = vocab.duplicates().next() {
+        let first = vocab.id_of(bytes).unwrap_or_default();
+        let reason = format!(
+            "ids {first} and {id} are both {}, and the format has one rank per token; save as tokenizer.json instead",
+            show(bytes)
+        );
+        return refuse(path, None, reason);
+    }
+    let tokens: Vec<(u32, Vec<u8>)> =
+        vocab.tokens().filter(|(id, _)| !vocab.is_special(*id)).map(|(id, b)| (id, b.to_vec())).collect();
+    let rebuilt = merges_of_ranks(&tokens).or_else(|reason| refuse(path, None, reason))?;
+    let own = vocab.merges().iter().map(|m| vocab.parts(*m));
+    let same = rebuilt.iter().zip(own.clone()).position(|(a, b)| (&a.0[..], &a.1[..]) != b);
+    let differs = same.or_else(|| (rebuilt.len() != own.len()).then_some(rebuilt.len().min(own.len())));
+    if let Some(k) = differs {
+        let reason = format!(
+            "tiktoken joins tokens in the order of their ids, and merge {k} of this vocabulary does not follow it, so ids would differ; \
+             save as tokenizer.json instead"
+        );
+        return refuse(path, None, reason);
+    }
+    let mut text = String::new();
+    for (id, bytes) in &tokens {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{} {id}", STANDARD.encode(bytes));
+    }
+    atomic::write(path, text.as_bytes())
+}
+
+fn parse_line(line: &str) -> std::result::Result<(u32, Vec<u8>), String> {
+    let shown = show(line.as_bytes());
+    let Some((token, rank)) = line.split_once(' ') else {
+        return Err(format!("{shown} is not `base64 rank`"));
+    };
+    let bytes = STANDARD.decode(token).map_err(|e| format!("{shown} is not `base64 rank`: {e}"))?;
+    if rank.is_empty() || !rank.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(format!("{shown} is not `base64 rank`: the rank is not a whole number"));
+    }
+    let rank = rank.parse().ok().filter(|r| *r < crate::vocab::MAX_IDS);
+    let rank = rank.ok_or_else(|| format!("{shown}: ranks are below {}", crate::vocab::MAX_IDS))?;
+    Ok((rank, bytes))
+}
+
+/// The merge behind each token of more than one byte. `tokens` are sorted by rank.
+fn merges_of_ranks(tokens: &[(u32, Vec<u8>)]) -> std::result::Result<Vec<Pair>, String> {
+    let mut ranks = HashMap::with_capacity(tokens.len());
+    for (rank, bytes) in tokens {
+        if let Some(first) = ranks.insert(&bytes[..], *rank) {
+            return Err(format!("{} is given twice, with ranks {first} and {rank}", show(bytes)));
+        }
+    }
+    let mut merges = Vec::with_capacity(tokens.len());
+    let (mut total, mut longest) = (0, 1);
+    let mut joiner = Joiner::default();
+    for (rank, bytes) in tokens {
+        if bytes.len() < 2 {
+            continue;
+        }
+        total += bytes.len();
+        if bytes.len() > crate::vocab::MAX_TOKEN_BYTES || total > crate::vocab::MAX_TOTAL_BYTES {
+            break; // The vocabulary's own check names the limit.
+        }
+        let lower = |start: usize, _, end: usize| {
+            let part = Some(&bytes[start..end]).filter(|p| p.len() <= longest)?;
+            ranks.get(part).copied().filter(|r| r < rank)
+        };
+        let starts = joiner.join(bytes.len(), lower);
+        longest = longest.max(bytes.len());
+        let &[0, middle] = &starts[..] else {
+            return Err(format!(
+                "the token {} (rank {rank}) is not made of two tokens of lower rank: tokens of lower rank leave it in {} parts, so byte-pair encoding never gives it",
+                show(bytes),
+                starts.len()
+            ));
+        };
+        merges.push((bytes[..middle].to_vec(), bytes[middle..].to_vec()));
+    }
+    Ok(merges)
+}

@@ -1,0 +1,475 @@
+//! Pieces -> distinct words with their counts, on all threads.
+//!
+//! A piece of up to 15 bytes is one integer: its bytes, with its length on top. Each worker sums such keys in a small
+//! direct-mapped table that stays in its own cache; what is pushed out of there, the rarer words, is collected per shard and
+//! added in batches to one table that all workers share, 64 ways split by hash, each shard under its own lock. So a
+//! distinct word is stored once whatever the number of threads, and an occurrence costs no allocation and nearly never a
+//! cache miss. Longer pieces go through a byte arena of the worker's own and are united at the end.
+//!
+//! Time O(bytes), memory O(distinct words). Rejected: a whole table per worker (the sum of the tables is the peak), and
+//! routing every occurrence to the owner of its shard (more traffic than counting).
+
+mod file;
+
+use crate::error::{Error, Result};
+use crate::monitor::{Monitor, Phase};
+use crate::pretokenizer::Pretokenizer;
+use crate::reader::{self, ChunkReader};
+use crate::special::SpecialTokens;
+use rustc_hash::FxHashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::mpsc::Receiver;
+
+/// Texts in one allocation.
+#[derive(Clone, Debug, Default)]
+pub struct TextBatch {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl TextBatch {
+    /// Adds a text.
+    pub fn push(&mut self, text: &[u8]) {
+        self.bytes.extend_from_slice(text);
+        self.ends.push(self.bytes.len());
+    }
+
+    /// Bytes in all texts together.
+    #[must_use]
+    pub fn num_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn texts(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, &end)| &self.bytes[start..end])
+    }
+}
+
+/// Distinct words and how often each occurs, in no particular order, with what they were split by.
+#[derive(Clone, Debug, Default)]
+pub struct WordCounts {
+    pattern: String,
+    special_tokens: Vec<String>,
+    /// All words, one after the other.
+    bytes: Vec<u8>,
+    lens: Vec<u32>,
+    counts: Vec<u64>,
+}
+
+impl WordCounts {
+    /// Counts the pieces of files, read in parallel.
+    ///
+    /// # Errors
+    /// [`Error::Io`] with the file, [`Error::Pattern`] from a custom regex, [`Error::Interrupted`].
+    pub fn from_files(
+        paths: &[PathBuf],
+        pretokenizer: &Pretokenizer,
+        specials: &SpecialTokens,
+        num_threads: Option<usize>,
+        monitor: &Monitor,
+    ) -> Result<Self> {
+        let reader = ChunkReader::new(paths, pretokenizer.clone(), specials.clone(), reader::CHUNK_BYTES)?;
+        monitor.begin(Phase::Count, reader.total_bytes());
+        let pool = reader::thread_pool(num_threads)?;
+        let counter = Counter::new(pretokenizer, specials);
+        let workers = reader::for_each_chunk(
+            &pool,
+            &Mutex::new(reader),
+            monitor,
+            || counter.worker(),
+            |worker, text, _| worker.add(text),
+        )?;
+        counter.finish(workers)
+    }
+
+    /// Counts the pieces of texts that arrive in batches, until the sender hangs up; each text is apart from the others.
+    ///
+    /// # Errors
+    /// [`Error::Pattern`] from a custom regex, [`Error::Interrupted`].
+    pub fn from_batches(
+        batches: Receiver<TextBatch>,
+        pretokenizer: &Pretokenizer,
+        specials: &SpecialTokens,
+        num_threads: Option<usize>,
+        monitor: &Monitor,
+    ) -> Result<Self> {
+        monitor.begin(Phase::Count, 0);
+        let counter = Counter::new(pretokenizer, specials);
+        // Dropped at the first error, so that the sender does not wait for a reader that is gone.
+        let batches = Mutex::new(Some(batches));
+        let run = || {
+            let mut worker = counter.worker();
+            loop {
+                monitor.check()?;
+                let next = lock(&batches).as_ref().and_then(|batches| batches.recv().ok());
+                let Some(batch) = next else { return Ok(worker) };
+                for text in batch.texts() {
+                    worker.add(text)?;
+                }
+                monitor.advance(batch.bytes.len() as u64);
+            }
+        };
+        let workers = reader::thread_pool(num_threads)?.broadcast(|_| {
+            run().inspect_err(|_| {
+                lock(&batches).take();
+            })
+        });
+        counter.finish(workers.into_iter().collect::<Result<_>>()?)
+    }
+
+    /// Takes words with their counts; one that stands several times is summed up.
+    ///
+    /// # Errors
+    /// [`Error::Training`] for a sum beyond 2^63 or a word of over 4 GiB.
+    pub fn from_words<'a>(
+        pattern: &str,
+        special_tokens: &[String],
+        words: impl IntoIterator<Item = (&'a [u8], u64)>,
+    ) -> Result<Self> {
+        let mut sums: FxHashMap<&[u8], u64> = FxHashMap::default();
+        for (word, count) in words {
+            let sum = sums.entry(word).or_default();
+            *sum = sum.checked_add(count).filter(|&sum| i64::try_from(sum).is_ok()).ok_or_else(too_many)?;
+        }
+        let mut counts = WordCounts {
+            pattern: pattern.to_owned(),
+            special_tokens: special_tokens.to_vec(),
+            ..WordCounts::default()
+        };
+        for (word, count) in sums {
+            counts.push(word, count)?;
+        }
+        Ok(counts)
+    }
+
+    /// The counts of both together; any order of merging gives the same.
+    ///
+    /// # Errors
+    /// [`Error::Training`] if pattern or special tokens differ, or for a sum beyond 2^63.
+    pub fn merge(self, other: WordCounts) -> Result<Self> {
+        if self.pattern != other.pattern {
+            return Err(Error::Training(format!(
+                "counts of different patterns cannot be merged: `{}` and `{}`",
+                self.pattern, other.pattern
+            )));
+        }
+        if self.special_tokens != other.special_tokens {
+            return Err(Error::Training(format!(
+                "counts of different special tokens cannot be merged: {:?} and {:?}",
+                self.special_tokens, other.special_tokens
+            )));
+        }
+        WordCounts::from_words(&self.pattern, &self.special_tokens, self.iter().chain(other.iter()))
+    }
+
+    /// The pattern that made the words, as [`Pretokenizer::pattern`] gives it.
+    #[must_use]
+    pub fn pattern(&self) -> &str {
+        &self.pattern
+    }
+
+    /// The special tokens that were cut out.
+    #[must_use]
+    pub fn special_tokens(&self) -> &[String] {
+        &self.special_tokens
+    }
+
+    /// The number of distinct words.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.lens.len()
+    }
+
+    /// Whether there is no word at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.lens.is_empty()
+    }
+
+    /// Bytes in all distinct words together.
+    #[must_use]
+    pub fn num_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Each word with its count.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], u64)> {
+        let mut rest = self.bytes.as_slice();
+        self.lens.iter().zip(&self.counts).map(move |(&len, &count)| {
+            let (word, tail) = rest.split_at(len as usize);
+            rest = tail;
+            (word, count)
+        })
+    }
+
+    /// Adds a word that is not there yet.
+    pub(crate) fn push(&mut self, word: &[u8], count: u64) -> Result<()> {
+        let len = u32::try_from(word.len()).map_err(|_| too_long(word.len()))?;
+        self.bytes.extend_from_slice(word);
+        self.lens.push(len);
+        self.counts.push(count);
+        Ok(())
+    }
+}
+
+fn too_long(len: usize) -> Error {
+    Error::Training(format!(
+        "a piece of {len} bytes; the limit is {} (4 GiB): cut the text or the pattern",
+        u32::MAX
+    ))
+}
+
+fn too_many() -> Error {
+    Error::Training("a count beyond 2^63; train on less text".into())
+}
+
+/// Pieces up to this length are keys by themselves.
+const SHORT: usize = 15;
+const SHARD_BITS: u32 = 6;
+/// Entries of a worker's own table: half a megabyte, in its second-level cache.
+const FRONT_BITS: u32 = 14;
+/// Keys handed to a shard at a time.
+const BATCH: usize = 256;
+
+/// What the workers share while they count.
+pub struct Counter<'a> {
+    pretokenizer: &'a Pretokenizer,
+    specials: &'a SpecialTokens,
+    shards: Vec<Mutex<Shard>>,
+    /// Where a word lands is not for the text's author to choose.
+    seed: u64,
+}
+
+/// One thread's part of the counting.
+pub struct Worker<'a> {
+    counter: &'a Counter<'a>,
+    front: Vec<(u128, u64)>,
+    batches: Vec<Vec<(u128, u64)>>,
+    long: FxHashMap<Box<[u8]>, u64>,
+    ends: Vec<u32>,
+}
+
+impl<'a> Counter<'a> {
+    /// Counts what `pretokenizer` makes of texts between `specials`.
+    #[must_use]
+    pub fn new(pretokenizer: &'a Pretokenizer, specials: &'a SpecialTokens) -> Self {
+        let shards = (0..1 << SHARD_BITS).map(|_| Mutex::new(Shard::default())).collect();
+        Counter { pretokenizer, specials, shards, seed: RandomState::new().hash_one(0) }
+    }
+
+    /// A worker for one thread.
+    #[must_use]
+    pub fn worker(&'a self) -> Worker<'a> {
+        Worker {
+            counter: self,
+            front: vec![(0, 0); 1 << FRONT_BITS],
+            batches: vec![Vec::with_capacity(BATCH); 1 << SHARD_BITS],
+            long: FxHashMap::default(),
+            ends: vec![0; 1024],
+        }
+    }
+
+    /// Adds up what the workers hold.
+    ///
+    /// # Errors
+    /// [`Error::Training`] for a piece of over 4 GiB.
+    pub fn finish(&self, workers: Vec<Worker<'a>>) -> Result<WordCounts> {
+        let mut long: FxHashMap<Box<[u8]>, u64> = FxHashMap::default();
+        for mut worker in workers {
+            worker.drain();
+            if long.is_empty() {
+                long = worker.long;
+            } else {
+                for (word, count) in worker.long {
+                    *long.entry(word).or_default() += count;
+                }
+            }
+        }
+        let mut counts = WordCounts {
+            pattern: self.pretokenizer.pattern().to_owned(),
+            special_tokens: self.specials.tokens().to_vec(),
+            ..WordCounts::default()
+        };
+        let num_words: usize = self.shards.iter().map(|shard| lock(shard).used).sum();
+        counts.lens.reserve_exact(num_words + long.len());
+        counts.counts.reserve_exact(num_words + long.len());
+        for shard in &self.shards {
+            // Each shard is freed as soon as its words are taken over.
+            let shard = std::mem::take(&mut *lock(shard));
+            for (key, count) in shard.slots.into_iter().filter(|&(key, _)| key != 0) {
+                counts.push(&key.to_le_bytes()[..key_len(key)], count)?;
+            }
+        }
+        for (word, count) in long {
+            counts.push(&word, count)?;
+        }
+        Ok(counts)
+    }
+}
+
+impl Worker<'_> {
+    /// Counts the pieces of a text; special tokens in it are left out.
+    ///
+    /// # Errors
+    /// [`Error::Pattern`] from a custom regex.
+    pub fn add(&mut self, text: &[u8]) -> Result<()> {
+        let specials = self.counter.specials;
+        specials.split(text, self, Worker::add_ordinary, |_, _| Ok(()))
+    }
+
+    fn add_ordinary(&mut self, text: &[u8]) -> Result<()> {
+        let mut start = 0;
+        let mut ends = std::mem::take(&mut self.ends);
+        while start < text.len() {
+            let found = self.counter.pretokenizer.next_ends(text, start, &mut ends)?;
+            for &end in &ends[..found] {
+                let end = end as usize;
+                self.add_piece(text, start, end);
+                start = end;
+            }
+        }
+        self.ends = ends;
+        Ok(())
+    }
+
+    #[inline]
+    fn add_piece(&mut self, text: &[u8], start: usize, end: usize) {
+        let len = end - start;
+        if len > SHORT {
+            return self.add_long(&text[start..end]);
+        }
+        let key = short_key(text, start, len);
+        let hash = hash(key, self.counter.seed);
+        let slot = &mut self.front[(hash >> (64 - FRONT_BITS)) as usize];
+        if slot.0 == key {
+            slot.1 += 1;
+            return;
+        }
+        let evicted = std::mem::replace(slot, (key, 1));
+        if evicted.0 != 0 {
+            self.hand_on(evicted);
+        }
+    }
+
+    #[cold]
+    fn add_long(&mut self, piece: &[u8]) {
+        if let Some(count) = self.long.get_mut(piece) {
+            *count += 1;
+        } else {
+            self.long.insert(piece.into(), 1);
+        }
+    }
+
+    fn hand_on(&mut self, entry: (u128, u64)) {
+        // The bits below those that choose the front slot, so that a shard sees every slot.
+        let shard = shard_of(hash(entry.0, self.counter.seed));
+        let batch = &mut self.batches[shard];
+        batch.push(entry);
+        if batch.len() == BATCH {
+            lock(&self.counter.shards[shard]).add(batch, self.counter.seed);
+            batch.clear();
+        }
+    }
+
+    fn drain(&mut self) {
+        for entry in std::mem::take(&mut self.front).into_iter().filter(|entry| entry.0 != 0) {
+            self.hand_on(entry);
+        }
+        for (batch, shard) in self.batches.iter_mut().zip(&self.counter.shards) {
+            lock(shard).add(batch, self.counter.seed);
+            batch.clear();
+        }
+    }
+}
+
+/// Open addressing with linear probing; key 0 is an empty slot, since a key's length is never 0.
+#[derive(Default)]
+struct Shard {
+    slots: Vec<(u128, u64)>,
+    used: usize,
+}
+
+impl Shard {
+    fn add(&mut self, batch: &[(u128, u64)], seed: u64) {
+        // Room for all of the batch at a load of at most three quarters.
+        if (self.used + batch.len()) * 4 > self.slots.len() * 3 {
+            self.grow(batch.len(), seed);
+        }
+        let mask = self.slots.len() - 1;
+        for &(key, count) in batch {
+            let mut at = home(hash(key, seed)) & mask;
+            loop {
+                let slot = &mut self.slots[at];
+                if slot.0 == key {
+                    slot.1 += count;
+                    break;
+                }
+                if slot.0 == 0 {
+                    *slot = (key, count);
+                    self.used += 1;
+                    break;
+                }
+                at = (at + 1) & mask;
+            }
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self, more: usize, seed: u64) {
+        let len = ((self.used + more) * 4 / 3 + 1).next_power_of_two();
+        let old = std::mem::replace(&mut self.slots, vec![(0, 0); len]);
+        for entry in old.into_iter().filter(|entry| entry.0 != 0) {
+            let mut at = home(hash(entry.0, seed)) & (len - 1);
+            while self.slots[at].0 != 0 {
+                at = (at + 1) & (len - 1);
+            }
+            self.slots[at] = entry;
+        }
+    }
+}
+
+/// The bytes `start..start + len` of `text`, at most [`SHORT`], with their number in the top byte.
+#[inline]
+pub(crate) fn short_key(text: &[u8], start: usize, len: usize) -> u128 {
+    let bytes = if let Some(window) = text.get(start..start + 16) {
+        // Sixteen bytes at once, those after the piece shifted out: a copy of a variable length costs more.
+        let mut all = [0; 16];
+        all.copy_from_slice(window);
+        u128::from_le_bytes(all) & ((1 << (8 * len)) - 1)
+    } else {
+        let mut all = [0; 16];
+        all[..len].copy_from_slice(&text[start..start + len]);
+        u128::from_le_bytes(all)
+    };
+    bytes | (len as u128) << 120
+}
+
+fn key_len(key: u128) -> usize {
+    (key >> 120) as usize
+}
+
+/// A folded multiplication: all bits of the key reach the top bits of the result.
+#[inline]
+#[allow(clippy::cast_possible_truncation)] // both halves are wanted
+pub(crate) fn hash(key: u128, seed: u64) -> u64 {
+    let (low, high) = (key as u64, (key >> 64) as u64);
+    let product = u128::from(low ^ seed) * u128::from(high ^ 0x9E37_79B9_7F4A_7C15);
+    (product as u64) ^ (product >> 64) as u64
+}
+
+fn shard_of(hash: u64) -> usize {
+    (hash & ((1 << SHARD_BITS) - 1)) as usize
+}
+
+#[allow(clippy::cast_possible_truncation)] // masked by the caller
+fn home(hash: u64) -> usize {
+    (hash >> SHARD_BITS) as usize
+}
+
+/// A lock whose holder panicked still guards whole data here: every change is complete before the next begins.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

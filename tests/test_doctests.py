@@ -1,0 +1,18 @@
+"""Every example in a docstring of `tinybpe` runs, in a folder of its own."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+from pathlib import Path
+
+import pytest
+
+MODULES = ["__init__", "cli", "errors", "export", "progress", "reference", "token_file", "tokenizer"]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    module = importlib.import_module("tinybpe" if name == "__init__" else f"tinybpe.{name}")
+    assert doctest.testmod(module).failed == 0

@@ -1,0 +1,124 @@
+"""The rest of the public face: lookups, identity, what `tinybpe` exports and what it imports."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import tinybpe
+from tinybpe import Tokenizer, UnknownTokenError, errors
+
+SPECIAL = "<|endoftext|>"
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return Tokenizer.train_from_iterator(["low lower lowest"], 260, special_tokens=[SPECIAL, "<|pad|>"])
+
+
+def test_lookups(tokenizer: Tokenizer) -> None:
+    assert tokenizer.merges == [(b"o", b"w"), (b"l", b"ow")]
+    assert tokenizer.vocab[257] == b"low"
+    assert tokenizer.vocab[258] == SPECIAL.encode()
+    assert len(tokenizer.vocab) == len(tokenizer) == tokenizer.vocab_size == tokenizer.n_vocab == 260
+    assert tokenizer.token_bytes(257) == b"low"
+    assert tokenizer.token_bytes(258) == SPECIAL.encode()
+    assert tokenizer.token_id("low") == tokenizer.token_id(b"low") == 257
+    assert tokenizer.token_id(SPECIAL) == tokenizer.eot_token == 258
+    assert tokenizer.special_tokens == {SPECIAL: 258, "<|pad|>": 259}
+    assert tokenizer.pattern == "gpt2"
+    assert tokenizer.pattern_regex.startswith("'s|'t|")
+    assert len(tokenizer.sha256) == 64
+
+
+def test_unknown_token_is_a_key_error_with_a_plain_message(tokenizer: Tokenizer) -> None:
+    with pytest.raises(UnknownTokenError) as caught:
+        tokenizer.token_id("lowest")
+    assert isinstance(caught.value, KeyError)
+    assert str(caught.value).startswith("'lowest' is no token")
+    with pytest.raises(UnknownTokenError, match="260"):
+        tokenizer.token_bytes(260)
+
+
+def test_what_is_handed_out_is_a_copy(tokenizer: Tokenizer) -> None:
+    tokenizer.vocab.clear()
+    tokenizer.merges.clear()
+    tokenizer.special_tokens.clear()
+    assert len(tokenizer.vocab) == 260
+    assert len(tokenizer.merges) == 2
+    assert len(tokenizer.special_tokens) == 2
+
+
+def test_identity(tokenizer: Tokenizer) -> None:
+    same = Tokenizer.train_from_iterator(["low lower lowest"], 260, special_tokens=[SPECIAL, "<|pad|>"])
+    assert same == tokenizer
+    assert len({same, tokenizer}) == 1
+    for other in (
+        Tokenizer.train_from_iterator(["low lower lowest"], 260, special_tokens=["<|pad|>", SPECIAL]),
+        Tokenizer.train_from_iterator(["low lower lowest"], 259, special_tokens=[SPECIAL, "<|pad|>"]),
+        Tokenizer.train_from_iterator(
+            ["low lower lowest"], 260, special_tokens=[SPECIAL, "<|pad|>"], pattern="cl100k"
+        ),
+    ):
+        assert other != tokenizer
+    assert tokenizer != "tokenizer"
+
+
+def test_repr(tokenizer: Tokenizer) -> None:
+    expected = "Tokenizer(vocab_size=260, pattern='gpt2', special_tokens=['<|endoftext|>', '<|pad|>'])"
+    assert repr(tokenizer) == expected
+
+
+def test_pattern_names() -> None:
+    for name in ("gpt2", "cl100k", "o200k"):
+        tokenizer = Tokenizer.train_from_iterator([], 256, pattern=name)
+        assert tokenizer.pattern == name
+        # The regex of a named pattern is that pattern.
+        assert Tokenizer.train_from_iterator([], 256, pattern=tokenizer.pattern_regex) == tokenizer
+    custom = Tokenizer.train_from_iterator([], 256, pattern=r"\w+|\W")
+    assert custom.pattern == custom.pattern_regex == r"\w+|\W"
+
+
+def test_no_end_of_text() -> None:
+    assert Tokenizer.train_from_iterator([], 257, special_tokens=["<|pad|>"]).eot_token is None
+
+
+def test_public_names() -> None:
+    assert sorted(tinybpe.__all__) == tinybpe.__all__
+    assert all(hasattr(tinybpe, name) for name in tinybpe.__all__)
+    assert tinybpe.__version__.count(".") == 2
+    with pytest.raises(AttributeError):
+        _ = tinybpe.nothing
+
+
+def test_error_classes() -> None:
+    classes = [value for value in vars(errors).values() if isinstance(value, type)]
+    assert all(issubclass(error, errors.TinyBPEError) for error in classes)
+    value_errors = {
+        "VocabFileError",
+        "VocabError",
+        "SpecialTokenError",
+        "PatternError",
+        "TrainingError",
+        "TokenFileError",
+    }
+    assert {error.__name__ for error in classes if issubclass(error, ValueError)} == value_errors
+
+
+def test_importing_is_light() -> None:
+    """No torch, no reference, none of the libraries that some commands use."""
+    program = "import sys, tinybpe, tinybpe.cli; print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = set(ran.stdout.split())
+    assert "tinybpe._tinybpe" in loaded
+    assert not loaded & {
+        "torch",
+        "lm",
+        "regex",
+        "tinybpe.reference",
+        "tokenizers",
+        "tiktoken",
+        "transformers",
+        "tqdm",
+    }
