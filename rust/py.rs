@@ -37,19 +37,7 @@ fn to_py(error: Error) -> PyErr {
     Python::attach(|py| {
         let (class, message) = match error {
             Error::Interrupted => return PyKeyboardInterrupt::new_err(()),
-            Error::Io { path, source } => {
-                return match source.raw_os_error().or(match source.kind() {
-                    std::io::ErrorKind::IsADirectory => Some(21),
-                    _ => None,
-                }) {
-                    Some(code) => {
-                        let text = source.to_string();
-                        let text = text.split(" (os error").next().unwrap_or_default().to_owned();
-                        PyOSError::new_err((code, text, path))
-                    }
-                    None => PyOSError::new_err(format!("{}: {source}", path.display())),
-                };
-            }
+            Error::Io { path, source } => return os_error(py, path, &source),
             Error::Pattern { .. } => ("PatternError", error.to_string()),
             Error::SpecialToken(_) => ("SpecialTokenError", error.to_string()),
             Error::UnknownToken { .. } => ("UnknownTokenError", error.to_string()),
@@ -61,6 +49,17 @@ fn to_py(error: Error) -> PyErr {
         let raised = py.import("tinybpe.errors").and_then(|module| module.getattr(class)?.call1((message,)));
         raised.map_or_else(|error| error, PyErr::from_value)
     })
+}
+
+/// The subclass of `OSError` for its number, with the file's name, as `open` raises it.
+fn os_error(py: Python<'_>, path: PathBuf, source: &std::io::Error) -> PyErr {
+    let number = source.raw_os_error().or_else(|| match source.kind() {
+        std::io::ErrorKind::IsADirectory => py.import("errno").ok()?.getattr("EISDIR").ok()?.extract().ok(),
+        _ => None,
+    });
+    let Some(number) = number else { return PyOSError::new_err(format!("{}: {source}", path.display())) };
+    let text = py.import("os").and_then(|os| os.call_method1("strerror", (number,))?.extract::<String>());
+    PyOSError::new_err((number, text.unwrap_or_default(), path))
 }
 
 impl From<Error> for PyErr {
