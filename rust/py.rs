@@ -37,19 +37,7 @@ fn to_py(error: Error) -> PyErr {
     Python::attach(|py| {
         let (class, message) = match error {
             Error::Interrupted => return PyKeyboardInterrupt::new_err(()),
-            Error::Io { path, source } => {
-                return match source.raw_os_error().or(match source.kind() {
-                    std::io::ErrorKind::IsADirectory => Some(21),
-                    _ => None,
-                }) {
-                    Some(code) => {
-                        let text = source.to_string();
-                        let text = text.split(" (os error").next().unwrap_or_default().to_owned();
-                        PyOSError::new_err((code, text, path))
-                    }
-                    None => PyOSError::new_err(format!("{}: {source}", path.display())),
-                };
-            }
+            Error::Io { path, source } => return os_error(py, path, &source),
             Error::Pattern { .. } => ("PatternError", error.to_string()),
             Error::SpecialToken(_) => ("SpecialTokenError", error.to_string()),
             Error::UnknownToken { .. } => ("UnknownTokenError", error.to_string()),
@@ -61,6 +49,17 @@ fn to_py(error: Error) -> PyErr {
         let raised = py.import("tinybpe.errors").and_then(|module| module.getattr(class)?.call1((message,)));
         raised.map_or_else(|error| error, PyErr::from_value)
     })
+}
+
+/// The subclass of `OSError` for its number, with the file's name, as `open` raises it.
+fn os_error(py: Python<'_>, path: PathBuf, source: &std::io::Error) -> PyErr {
+    let number = source.raw_os_error().or_else(|| match source.kind() {
+        std::io::ErrorKind::IsADirectory => py.import("errno").ok()?.getattr("EISDIR").ok()?.extract().ok(),
+        _ => None,
+    });
+    let Some(number) = number else { return PyOSError::new_err(format!("{}: {source}", path.display())) };
+    let text = py.import("os").and_then(|os| os.call_method1("strerror", (number,))?.extract::<String>());
+    PyOSError::new_err((number, text.unwrap_or_default(), path))
 }
 
 impl From<Error> for PyErr {
@@ -207,12 +206,24 @@ impl Core {
         self.encoder.vocab().vocab_size()
     }
 
-    /// Which special tokens a call allows; `None` means all.
-    fn listed(&self, tokens: Option<Vec<String>>) -> CoreResult<SpecialTokens> {
-        match tokens {
-            None => Ok(self.encoder.specials().clone()),
-            Some(tokens) => SpecialTokens::new(&tokens),
-        }
+    /// The special tokens that a call allows and those that it refuses; `None` means all, and what is allowed is not
+    /// refused.
+    fn listed(
+        &self,
+        allowed: Option<Vec<String>>,
+        refused: Option<Vec<String>>,
+    ) -> CoreResult<(SpecialTokens, SpecialTokens)> {
+        let all = self.encoder.specials();
+        let Some(allowed) = allowed else { return Ok((all.clone(), special::NONE.clone())) };
+        let refused = match refused {
+            None if allowed.is_empty() => all.clone(),
+            refused => {
+                let mut refused = refused.unwrap_or_else(|| all.tokens().to_vec());
+                refused.retain(|token| !allowed.contains(token));
+                SpecialTokens::new(&refused)?
+            }
+        };
+        Ok((SpecialTokens::new(&allowed)?, refused))
     }
 
     fn encode_text(
@@ -223,7 +234,7 @@ impl Core {
     ) -> PyResult<Vec<u32>> {
         let py = text.py();
         let bytes = text_bytes(text)?;
-        let (allowed, refused) = (self.listed(allowed)?, self.listed(refused)?);
+        let (allowed, refused) = self.listed(allowed, refused)?;
         let specials = Specials::Listed { allowed: &allowed, refused: &refused };
         let encode = |monitor: &Monitor| {
             let mut ids = Vec::new();
@@ -247,7 +258,7 @@ impl Core {
         check_threads(num_threads)?;
         let items: Vec<Bound<'_, PyAny>> = texts.iter().collect();
         let bytes: Vec<&[u8]> = items.iter().map(text_bytes).collect::<PyResult<_>>()?;
-        let (allowed, refused) = (self.listed(allowed)?, self.listed(refused)?);
+        let (allowed, refused) = self.listed(allowed, refused)?;
         let specials = Specials::Listed { allowed: &allowed, refused: &refused };
         let encode = |monitor: &Monitor| self.encoder.encode_batch(&bytes, specials, num_threads, monitor);
         if bytes.iter().map(|text| text.len()).sum::<usize>() < LONG_BYTES {

@@ -40,8 +40,19 @@ fn encode(encoder: &Encoder, text: &[u8], specials: Specials<'_>) -> Result<Vec<
 
 fn text() -> impl Strategy<Value = Vec<u8>> {
     let part = prop::sample::select(vec![
-        &b"a"[..], b"b", b"ab", b" ", b"  ", b"\n", b"aaaaaaaaaaaaaaaaaaaaaaa", b"abababababab", b"<s>", b"<s>b", b"\xFF",
-        "é".as_bytes(), "日".as_bytes(),
+        &b"a"[..],
+        b"b",
+        b"ab",
+        b" ",
+        b"  ",
+        b"\n",
+        b"aaaaaaaaaaaaaaaaaaaaaaa",
+        b"abababababab",
+        b"<s>",
+        b"<s>b",
+        b"\xFF",
+        "é".as_bytes(),
+        "日".as_bytes(),
     ]);
     prop::collection::vec(part, 0..40).prop_map(|parts| parts.concat())
 }
@@ -132,7 +143,9 @@ fn long_texts_are_cut_where_it_changes_nothing() {
 #[test]
 fn special_tokens_mean_what_the_caller_says() {
     let (encoder, _) = trained(&[b"x"], 0, "gpt2");
-    let list = |tokens: &[&str]| SpecialTokens::new(&tokens.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
+    let list = |tokens: &[&str]| {
+        SpecialTokens::new(&tokens.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap()
+    };
     let (none, first, all) = (list(&[]), list(&["<s>"]), list(&["<s>", "<s>b"]));
     let with = |allowed, refused| encode(&encoder, b"a<s>b", Specials::Listed { allowed, refused });
     let message = with(&none, &all).unwrap_err().to_string();
@@ -164,7 +177,14 @@ fn a_vocabulary_that_does_not_fit_the_integer_type_is_refused() {
     let to = |name: &str, dtype| {
         let options = Options { dtype, ..Options::default() };
         let output = dir.path().join(name);
-        token_file::encode_file(&encoder, "", std::slice::from_ref(&input), &output, options, &Monitor::default())
+        token_file::encode_file(
+            &encoder,
+            "",
+            std::slice::from_ref(&input),
+            &output,
+            options,
+            &Monitor::default(),
+        )
     };
     assert_eq!(to("a.bin", None).unwrap()["dtype"], "uint16");
     assert_eq!(to("a.uint32.bin", None).unwrap()["dtype"], "uint32");

@@ -73,6 +73,16 @@ fn check(text: &[u8], batch: usize) {
         let name = pretokenizer.name();
         let shown = String::from_utf8_lossy(text);
         assert_eq!(split(pretokenizer, text, batch), expected, "{name:?} on {shown:?}, {batch} at a time");
+        assert_eq!(
+            split(&pretokenizer.clone().portable(), text, batch),
+            expected,
+            "{name:?} on {shown:?}, portable"
+        );
+        assert_eq!(
+            split(&pretokenizer.clone().scalar(), text, batch),
+            expected,
+            "{name:?} on {shown:?}, scalar"
+        );
         assert_eq!(split_with_state(pretokenizer, text, batch), expected, "{name:?} on {shown:?}");
     }
 }
@@ -211,6 +221,23 @@ fn text() -> impl Strategy<Value = String> {
     prop::collection::vec(word, 0..60).prop_map(|words| words.concat())
 }
 
+/// What the block scanner is made for: mostly ASCII, blocks of it.
+fn ascii() -> impl Strategy<Value = String> {
+    let word = prop_oneof![
+        8 => "[a-z]{1,8}",
+        4 => Just(" ".to_owned()),
+        2 => "[A-Z]{0,2}[a-z]{0,3}[A-Z]{0,2}",
+        2 => "('(s|t|re|ve|m|ll|d|S|RE|Ll)){1,3}",
+        2 => "[ \\n\\r\\t]{1,5}",
+        1 => "( {0,9}\\n){1,9} {0,70}",
+        2 => "[0-9]{1,8}",
+        2 => "[!/.'-]{1,4}[/\\n]{0,3}",
+        1 => prop::sample::select(ALPHABET).prop_map(str::to_owned),
+        1 => (prop::sample::select(ALPHABET), 1..70_usize).prop_map(|(word, times)| word.repeat(times)),
+    ];
+    prop::collection::vec(word, 0..120).prop_map(|words| words.concat())
+}
+
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
     let word = prop_oneof![
         6 => prop::sample::select(ALPHABET).prop_map(|word| word.as_bytes().to_vec()),
@@ -226,6 +253,11 @@ proptest! {
 
     #[test]
     fn scanners_equal_the_regexes(text in text(), batch in 1..100_usize) {
+        check(text.as_bytes(), batch);
+    }
+
+    #[test]
+    fn scanners_equal_the_regexes_on_ascii(text in ascii(), batch in 1..300_usize) {
         check(text.as_bytes(), batch);
     }
 

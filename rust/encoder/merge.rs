@@ -1,9 +1,14 @@
 //! One piece -> ids, by merging.
 //!
-//! Short pieces: the ids and the rank of each pair of neighbours in two small arrays, the least rank found by a scan. Long
-//! ones: a linked list and a heap of (rank, position), so that a piece of a megabyte costs O(n log n).
+//! Short pieces: the ids and the rank of each pair of neighbours in two small arrays, the least rank found by a scan.
+//!
+//! Long ones: a linked list, and for each rank the positions where it stands. The least rank is merged at all its
+//! positions from left to right, which touches memory in order; a heap holds ranks, not positions. So a piece of a
+//! hundred megabytes costs about as much per byte as one of a kilobyte, where a heap of (rank, position) pairs, tried
+//! first, took ten times as long and grew faster than the piece.
 
 use super::pairs::{NO_RANK, PairTable};
+use rustc_hash::FxHashMap;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -13,11 +18,13 @@ pub(super) const SMALL: usize = 48;
 /// Buffers for merging, reused from piece to piece.
 #[derive(Default)]
 pub(super) struct Merger {
-    heap: BinaryHeap<Reverse<(u32, u32)>>,
     nodes: Vec<Node>,
+    /// Ranks that have positions, the least on top.
+    ranks: BinaryHeap<Reverse<u32>>,
+    positions: FxHashMap<u32, Vec<u32>>,
 }
 
-/// A token of a long piece.
+/// A token of a long piece, at the position of its first byte.
 #[derive(Clone, Copy)]
 struct Node {
     id: u32,
@@ -34,61 +41,78 @@ impl Merger {
     /// Appends the ids of `piece`, which is not empty.
     pub fn encode(&mut self, piece: &[u8], byte_ids: &[u32; 256], pairs: &PairTable, ids: &mut Vec<u32>) {
         if piece.len() <= SMALL {
-            encode_small(piece, byte_ids, pairs, ids);
-        } else {
-            self.encode_long(piece, byte_ids, pairs, ids);
+            return encode_small(piece, byte_ids, pairs, ids);
         }
-    }
-
-    #[cold]
-    #[allow(clippy::cast_possible_truncation)] // a text is below 4 GiB
-    fn encode_long(&mut self, piece: &[u8], byte_ids: &[u32; 256], pairs: &PairTable, ids: &mut Vec<u32>) {
-        let Merger { heap, nodes } = self;
-        heap.clear();
-        nodes.clear();
-        let last = piece.len() as u32 - 1;
-        nodes.extend((0..=last).zip(piece).map(|(i, &byte)| Node {
-            id: byte_ids[usize::from(byte)],
-            rank: NO_RANK,
-            before: i.wrapping_sub(1),
-            after: if i == last { END } else { i + 1 },
-        }));
-        let mut first = Vec::with_capacity(piece.len());
-        for i in 0..last {
-            let rank = pairs.get(nodes[i as usize].id, nodes[i as usize + 1].id).0;
-            nodes[i as usize].rank = rank;
-            if rank != NO_RANK {
-                first.push(Reverse((rank, i)));
+        self.start(piece, byte_ids, pairs);
+        while let Some(Reverse(rank)) = self.ranks.pop() {
+            let mut positions = self.positions.remove(&rank).unwrap_or_default();
+            // In order already, unless two merges make one token.
+            if !positions.is_sorted() {
+                positions.sort_unstable();
             }
-        }
-        // From a list in one go: linear, where pushes one by one are not.
-        *heap = first.into();
-        while let Some(Reverse((rank, at))) = heap.pop() {
-            let node = nodes[at as usize];
-            // A token that is gone has no rank, one whose neighbour changed has another.
-            if node.rank != rank {
-                continue;
-            }
-            let next = nodes[node.after as usize];
-            let id = pairs.get(node.id, next.id).1;
-            nodes[node.after as usize].rank = NO_RANK;
-            nodes[at as usize] = Node { id, after: next.after, ..node };
-            if next.after != END {
-                nodes[next.after as usize].before = at;
-            }
-            for left in [at, node.before].into_iter().filter(|&left| left != END) {
-                let Node { id, after, .. } = nodes[left as usize];
-                let rank = if after == END { NO_RANK } else { pairs.get(id, nodes[after as usize].id).0 };
-                nodes[left as usize].rank = rank;
-                if rank != NO_RANK {
-                    heap.push(Reverse((rank, left)));
+            for (i, &at) in positions.iter().enumerate() {
+                // A merge that makes a pair of lower rank goes first; no trained vocabulary has one.
+                if self.ranks.peek().is_some_and(|&Reverse(least)| least < rank) {
+                    self.positions.entry(rank).or_default().extend(&positions[i..]);
+                    self.ranks.push(Reverse(rank));
+                    break;
+                }
+                // The token may be gone, or have another neighbour.
+                if self.nodes[at as usize].rank == rank {
+                    self.merge(at, pairs);
                 }
             }
         }
         let mut at = 0;
         while at != END {
-            ids.push(nodes[at as usize].id);
-            at = nodes[at as usize].after;
+            ids.push(self.nodes[at as usize].id);
+            at = self.nodes[at as usize].after;
+        }
+        self.nodes.clear();
+        // A huge piece does not leave its memory behind.
+        self.nodes.shrink_to(1 << 16);
+    }
+
+    #[allow(clippy::cast_possible_truncation)] // a text is below 4 GiB
+    fn start(&mut self, piece: &[u8], byte_ids: &[u32; 256], pairs: &PairTable) {
+        let last = piece.len() as u32 - 1;
+        self.nodes.extend((0..=last).zip(piece).map(|(i, &byte)| Node {
+            id: byte_ids[usize::from(byte)],
+            rank: NO_RANK,
+            before: i.wrapping_sub(1),
+            after: if i == last { END } else { i + 1 },
+        }));
+        for at in 0..last {
+            self.look_up(at, pairs);
+        }
+    }
+
+    /// Joins the token at `at` with the next.
+    fn merge(&mut self, at: u32, pairs: &PairTable) {
+        let node = self.nodes[at as usize];
+        let next = self.nodes[node.after as usize];
+        self.nodes[node.after as usize].rank = NO_RANK;
+        self.nodes[at as usize] = Node { id: pairs.get(node.id, next.id).1, after: next.after, ..node };
+        if next.after != END {
+            self.nodes[next.after as usize].before = at;
+        }
+        self.look_up(at, pairs);
+        if node.before != END {
+            self.look_up(node.before, pairs);
+        }
+    }
+
+    /// Finds the rank of the pair that begins at `at` and files the position under it.
+    fn look_up(&mut self, at: u32, pairs: &PairTable) {
+        let Node { id, after, .. } = self.nodes[at as usize];
+        let rank = if after == END { NO_RANK } else { pairs.get(id, self.nodes[after as usize].id).0 };
+        self.nodes[at as usize].rank = rank;
+        if rank != NO_RANK {
+            let positions = self.positions.entry(rank).or_default();
+            if positions.is_empty() {
+                self.ranks.push(Reverse(rank));
+            }
+            positions.push(at);
         }
     }
 }

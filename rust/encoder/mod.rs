@@ -5,7 +5,7 @@
 //! several times, until no pair of neighbours is a merge.
 //!
 //! Time O(text) for cached pieces; a piece of n bytes that is not costs O(n²) tiny steps up to `merge::SMALL` bytes and
-//! O(n log n) beyond. Memory: a cache of fixed size per thread.
+//! near O(n) beyond. Memory: a cache of fixed size per thread.
 
 mod cache;
 mod merge;

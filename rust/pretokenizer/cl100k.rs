@@ -9,7 +9,11 @@
 //! follows the last newline is looked at again, as a run without a newline, so each character is seen three times at
 //! the most.
 
-use super::classes::{Classes, END, LETTER, NEWLINE, NUMBER, OTHER, SPACE, contraction_any_case};
+use super::{
+    blocks::{Rules, first, reach},
+    classes::{Classes, END, LETTER, NEWLINE, NUMBER, OTHER, SPACE, contraction_any_case},
+    simd::Masks,
+};
 
 pub const PATTERN: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
@@ -29,7 +33,7 @@ pub fn piece_end(classes: &Classes, text: &[u8], at: usize) -> usize {
     if text[at] == b'\'' {
         let len = contraction_any_case(text, at);
         if len > 0 {
-            return at + len;
+            return at + len as usize;
         }
     }
     let (next, next_len) = classes.at(text, at + len);
@@ -58,6 +62,86 @@ pub fn number_end(classes: &Classes, text: &[u8], mut at: usize) -> usize {
         at += len;
     }
     at
+}
+
+/// The pattern for the block scanner.
+#[derive(Clone, Copy)]
+pub struct Cl100k<'a>(pub &'a Classes);
+
+impl Rules for Cl100k<'_> {
+    #[inline(always)]
+    fn piece_end(self, text: &[u8], at: usize) -> usize {
+        piece_end(self.0, text, at)
+    }
+
+    #[inline(always)]
+    fn starts(self, masks: &Masks, valid: u64, text: &[u8]) -> u64 {
+        let Masks { letter, number, space, blank, newline, quote, .. } = *masks;
+        let other = valid & !(letter | number | space);
+        let other_start = first(other) & !(blank << 1);
+        let behind_other = reach(other << 1, newline);
+        // Letters are taken along by whitespace other than a newline, and by another character that is a piece so far.
+        let letter_start = first(letter) & ((newline | number | (other & !other_start)) << 1);
+        let starts =
+            other_start | letter_start | number_starts(number) | space_starts(masks, behind_other, valid);
+        // An apostrophe has taken the letters behind it along; a contraction ends sooner.
+        let mut quotes = quote & other_start & (letter >> 1);
+        let mut contraction_ends = 0;
+        while quotes != 0 {
+            let at = quotes.trailing_zeros();
+            quotes &= quotes - 1;
+            let len = contraction_any_case(text, at as usize);
+            if len > 0 {
+                contraction_ends |= 1_u64.checked_shl(at + len).unwrap_or(0);
+            }
+        }
+        starts | (contraction_ends & letter)
+    }
+}
+
+/// The starts of numbers, three digits at the most.
+#[inline(always)]
+pub fn number_starts(number: u64) -> u64 {
+    let mut starts = first(number);
+    let has_two_before = number & (number << 1) & (number << 2);
+    let mut next = (starts << 3) & has_two_before;
+    while next != 0 {
+        starts |= next;
+        next = (next << 3) & has_two_before;
+    }
+    starts
+}
+
+/// The starts of whitespace pieces, where `taken` are the newlines that belong to other characters before them.
+#[inline(always)]
+pub fn space_starts(masks: &Masks, taken: u64, valid: u64) -> u64 {
+    let space = masks.space & !taken;
+    let newline = masks.newline & !taken;
+    let other_space = masks.space & !masks.newline;
+    // The last character before something else stands alone for it. What follows the last valid byte is not known.
+    let last = other_space & !(masks.space >> 1) & (valid >> 1);
+    // A piece ends after the last newline of a run. So whitespace behind a newline starts a piece unless it leads to
+    // another newline, or to the end of what is known.
+    let mut behind = (newline << 1) & other_space;
+    if behind != 0 {
+        let (sum, overflow) = behind.overflowing_add(other_space);
+        let mut undone = sum & !other_space & (newline | !valid);
+        while undone != 0 {
+            let end = undone & undone.wrapping_neg();
+            undone ^= end;
+            behind &= !last_bit(behind & (end - 1));
+        }
+        if overflow {
+            behind &= !last_bit(behind);
+        }
+    }
+    first(space) | behind | last
+}
+
+/// The highest bit of a mask that has one.
+#[inline(always)]
+fn last_bit(mask: u64) -> u64 {
+    mask.checked_ilog2().map_or(0, |bit| 1 << bit)
 }
 
 /// Whether cutting between two characters never changes the pieces.

@@ -182,7 +182,7 @@ fn set(table: &mut [u8; NUM_CODE_POINTS], class: &str, new_bits: impl Fn(u8) -> 
 
 /// The length of `'s|'t|'re|'ve|'m|'ll|'d` at `at`, where an apostrophe stands; 0 if there is none.
 #[inline]
-pub fn contraction(text: &[u8], at: usize) -> usize {
+pub fn contraction(text: &[u8], at: usize) -> u32 {
     match text.get(at + 1) {
         Some(b's' | b't' | b'm' | b'd') => 2,
         Some(b'r' | b'v') if text.get(at + 2) == Some(&b'e') => 3,
@@ -195,7 +195,7 @@ pub fn contraction(text: &[u8], at: usize) -> usize {
 ///
 /// Of these letters `s` alone has a case variant outside of ASCII: U+017F, the long s, two bytes.
 #[inline]
-pub fn contraction_any_case(text: &[u8], at: usize) -> usize {
+pub fn contraction_any_case(text: &[u8], at: usize) -> u32 {
     let second = || text.get(at + 2).map(u8::to_ascii_lowercase);
     match text.get(at + 1).map(u8::to_ascii_lowercase) {
         Some(b's' | b't' | b'm' | b'd') => 2,

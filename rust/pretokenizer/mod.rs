@@ -12,19 +12,31 @@
 //! the caller's buffer: no allocation, no call per piece, nothing borrowed. An iterator of slices was rejected: it
 //! returns to the caller for each five bytes and cannot emit the boundaries of a block of text together.
 
+#![allow(clippy::inline_always, reason = "the block scanner must be compiled as one function: see `simd`")]
+
+mod blocks;
 mod cl100k;
 mod classes;
 mod custom;
 mod gpt2;
 mod o200k;
+mod simd;
 
 use crate::error::{Error, Result};
+use blocks::fill;
+use cl100k::Cl100k;
 use classes::CLASSES;
 use custom::{Custom, Run};
+use gpt2::Gpt2;
+use o200k::O200k;
+use simd::Level;
 
 /// A pattern, ready to split text. Clones are cheap; give each thread its own, since a custom pattern has scratch space.
 #[derive(Clone, Debug)]
-pub struct Pretokenizer(Kind);
+pub struct Pretokenizer {
+    kind: Kind,
+    level: Level,
+}
 
 #[derive(Clone, Debug)]
 enum Kind {
@@ -37,7 +49,13 @@ enum Kind {
 impl Default for Pretokenizer {
     /// The `gpt2` pattern.
     fn default() -> Self {
-        Self(Kind::Gpt2)
+        Self::from(Kind::Gpt2)
+    }
+}
+
+impl From<Kind> for Pretokenizer {
+    fn from(kind: Kind) -> Self {
+        Self { kind, level: Level::best() }
     }
 }
 
@@ -48,7 +66,7 @@ impl Pretokenizer {
     /// # Errors
     /// [`Error::Pattern`] if the regex does not compile.
     pub fn new(pattern: &str) -> Result<Self> {
-        Ok(Self(match pattern {
+        Ok(Self::from(match pattern {
             "gpt2" | gpt2::PATTERN | gpt2::TIKTOKEN_PATTERN => Kind::Gpt2,
             "cl100k" | cl100k::PATTERN => Kind::Cl100k,
             "o200k" | o200k::PATTERN => Kind::O200k,
@@ -59,7 +77,7 @@ impl Pretokenizer {
     /// The regex: the canonical spelling of a named pattern, a custom one as it was given.
     #[must_use]
     pub fn pattern(&self) -> &str {
-        match &self.0 {
+        match &self.kind {
             Kind::Gpt2 => gpt2::PATTERN,
             Kind::Cl100k => cl100k::PATTERN,
             Kind::O200k => o200k::PATTERN,
@@ -70,7 +88,7 @@ impl Pretokenizer {
     /// `gpt2`, `cl100k`, `o200k`, or `None` for a custom pattern.
     #[must_use]
     pub fn name(&self) -> Option<&'static str> {
-        match self.0 {
+        match self.kind {
             Kind::Gpt2 => Some("gpt2"),
             Kind::Cl100k => Some("cl100k"),
             Kind::O200k => Some("o200k"),
@@ -96,7 +114,7 @@ impl Pretokenizer {
     /// # Errors
     /// [`Error::Pattern`] if a custom pattern backtracks past the engine's limit, or if the text has 4 GiB or more.
     pub fn next_ends(&self, text: &[u8], start: usize, ends: &mut [u32]) -> Result<usize> {
-        let run = if let Kind::Custom(_) = self.0 { Run::around(text, start) } else { Run::default() };
+        let run = if let Kind::Custom(_) = self.kind { Run::around(text, start) } else { Run::default() };
         Pieces { pretokenizer: self, text, start, run }.next_ends(ends)
     }
 
@@ -113,12 +131,29 @@ impl Pretokenizer {
     /// patterns allow a cut between a letter and a space; between a Chinese character and the punctuation behind it too.
     #[must_use]
     pub fn is_safe_cut(&self, before: char, after: char) -> bool {
-        match self.0 {
+        match self.kind {
             Kind::Gpt2 => gpt2::is_safe_cut(&CLASSES, before, after),
             Kind::Cl100k => cl100k::is_safe_cut(&CLASSES, before, after),
             Kind::O200k => o200k::is_safe_cut(&CLASSES, before, after),
             Kind::Custom(_) => false,
         }
+    }
+
+    /// The same pretokenizer without the vector instructions that this machine has beyond the least of its kind. For tests
+    /// and benchmarks: pieces are the same, only slower.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn portable(mut self) -> Self {
+        self.level = Level::PORTABLE;
+        self
+    }
+
+    /// The same pretokenizer with one piece found at a time. For tests and benchmarks.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn scalar(mut self) -> Self {
+        self.level = Level::SCALAR;
+        self
     }
 
     /// Ends are 32-bit, for a batch of them to stay in the nearest cache.
@@ -134,29 +169,13 @@ impl Pretokenizer {
 
     fn named_ends(&self, text: &[u8], start: usize, ends: &mut [u32]) -> usize {
         let classes = &*CLASSES;
-        match self.0 {
-            Kind::Gpt2 => fill(text, start, ends, |at| gpt2::piece_end(classes, text, at)),
-            Kind::Cl100k => fill(text, start, ends, |at| cl100k::piece_end(classes, text, at)),
-            Kind::O200k => fill(text, start, ends, |at| o200k::piece_end(classes, text, at)),
+        match self.kind {
+            Kind::Gpt2 => fill(self.level, Gpt2(classes), text, start, ends),
+            Kind::Cl100k => fill(self.level, Cl100k(classes), text, start, ends),
+            Kind::O200k => fill(self.level, O200k(classes), text, start, ends),
             Kind::Custom(_) => 0,
         }
     }
-}
-
-/// Piece by piece: the reference that the block scanner is tested against, and its fallback.
-#[inline]
-#[expect(clippy::cast_possible_truncation, reason = "texts are shorter than 4 GiB: `check_length`")]
-fn fill(text: &[u8], mut start: usize, ends: &mut [u32], piece_end: impl Fn(usize) -> usize) -> usize {
-    let mut num_ends = 0;
-    for end in ends {
-        if start >= text.len() {
-            break;
-        }
-        start = piece_end(start);
-        *end = start as u32;
-        num_ends += 1;
-    }
-    num_ends
 }
 
 /// The pieces of one text, in batches; made by [`Pretokenizer::pieces`].
@@ -177,7 +196,7 @@ impl Pieces<'_> {
     /// As [`Pretokenizer::next_ends`]. After an error the position stays where the call found it.
     pub fn next_ends(&mut self, ends: &mut [u32]) -> Result<usize> {
         self.pretokenizer.check_length(self.text)?;
-        let Kind::Custom(custom) = &self.pretokenizer.0 else {
+        let Kind::Custom(custom) = &self.pretokenizer.kind else {
             let num_ends = self.pretokenizer.named_ends(self.text, self.start, ends);
             self.start = ends[..num_ends].last().map_or(self.start, |&end| end as usize);
             return Ok(num_ends);

@@ -14,10 +14,12 @@
 //! seen once more, so time stays linear on any text.
 
 use super::{
-    cl100k::number_end,
+    blocks::{Rules, first, reach},
+    cl100k::{number_end, number_starts, space_starts},
     classes::{
         Classes, END, LETTER, LOWER, MARK, NEWLINE, NUMBER, OTHER, SPACE, UPPER, contraction_any_case,
     },
+    simd::Masks,
 };
 
 pub const PATTERN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
@@ -68,7 +70,7 @@ fn word_end(classes: &Classes, text: &[u8], at: usize) -> usize {
             last_of_both = end;
         }
     };
-    if text.get(end) == Some(&b'\'') { end + contraction_any_case(text, end) } else { end }
+    if text.get(end) == Some(&b'\'') { end + contraction_any_case(text, end) as usize } else { end }
 }
 
 /// The end of the run of characters of the lower part.
@@ -91,6 +93,49 @@ fn other_end(classes: &Classes, text: &[u8], at: usize) -> usize {
         end += 1;
     }
     end
+}
+
+/// The pattern for the block scanner.
+#[derive(Clone, Copy)]
+pub struct O200k<'a>(pub &'a Classes);
+
+impl Rules for O200k<'_> {
+    #[inline(always)]
+    fn piece_end(self, text: &[u8], at: usize) -> usize {
+        piece_end(self.0, text, at)
+    }
+
+    /// In ASCII no letter belongs to both parts of a word, so a word ends where upper case follows lower case.
+    #[inline(always)]
+    fn starts(self, masks: &Masks, valid: u64, text: &[u8]) -> u64 {
+        let Masks { letter, upper, number, space, blank, newline, quote, slash, .. } = *masks;
+        let any_other = valid & !(letter | number | space);
+        let behind_other = reach((any_other << 1) & newline, newline | slash);
+        let other = any_other & !behind_other;
+        let other_start = first(other) & !(blank << 1);
+        let letter_start = first(letter) & ((newline | number | (any_other & !other_start)) << 1);
+        let case_start = upper & ((letter & !upper) << 1);
+        let mut starts = other_start
+            | letter_start
+            | case_start
+            | number_starts(number)
+            | space_starts(masks, behind_other & newline, valid);
+        // A word takes a contraction along, one only: the apostrophe of a second one starts a word.
+        let mut quotes = quote & (letter << 1);
+        let mut contraction_end = 0;
+        while quotes != 0 {
+            let at = quotes.trailing_zeros();
+            quotes &= quotes - 1;
+            let len = contraction_any_case(text, at as usize);
+            if len > 0 && at != contraction_end {
+                contraction_end = at + len;
+                let taken = ((1 << len) - 1) << at;
+                starts &= !taken;
+                starts |= letter & 1_u64.checked_shl(contraction_end).unwrap_or(0);
+            }
+        }
+        starts
+    }
 }
 
 /// Whether cutting between two characters never changes the pieces.

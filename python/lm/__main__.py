@@ -1,0 +1,143 @@
+"""The first minute: `python -m lm` goes from text to a story in one command.
+
+Takes TinyStories from data/ if it is there, else stories made by `stories.py`; trains a tokenizer, encodes,
+trains a small model for about two minutes (the number of steps follows from how long one takes here), and
+tells a story.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lm import stories
+from lm.config import Config, ConfigError, Parser, from_values, read_preset
+from lm.devices import pick_device, synchronize
+from lm.evaluate import clear_errors
+from lm.generate import main as generate
+from lm.runlog import duration, say
+from lm.train import train
+from lm.trainer import Trainer
+
+SMALL: dict[str, Any] = {
+    "vocab_size": 1024, "context_length": 128, "d_model": 128, "num_layers": 4, "num_heads": 4, "d_ff": 384,
+    "batch_size": 16, "log_every": 10, "eval_iters": 8, "keep_last": 1, "sample_tokens": 60,
+}  # fmt: skip
+
+
+def take_text(folder: Path, work: Path, num_bytes: int) -> tuple[Path, Path]:
+    """Return training and validation text: the head of TinyStories, or synthetic stories."""
+    train, valid = (folder / f"TinyStoriesV2-GPT4-{split}.txt" for split in ("train", "valid"))
+    taken = work / "train.txt", work / "valid.txt"
+    if train.exists() and valid.exists():
+        say(f"text      {train}, its first {num_bytes / 1e6:.0f} MB, and {valid}")
+        for source, target, size in ((train, taken[0], num_bytes), (valid, taken[1], num_bytes // 20)):
+            with source.open("rb") as file:
+                head = file.read(size)
+            end = head.rfind(stories.END_OF_TEXT.encode())
+            target.write_bytes(head[: end + len(stories.END_OF_TEXT)] + b"\n" if end > 0 else head)
+        return taken
+    say(f"text      synthetic stories from lm/stories.py, since {train} is not there")
+    for seed, (target, size) in enumerate(zip(taken, (num_bytes // 4, num_bytes // 80), strict=True)):
+        stories.write(target, size, seed)
+    return taken
+
+
+def make_tokens(texts: Sequence[Path], work: Path, vocab_size: int) -> list[Path]:
+    """Train and save a tokenizer, encode both texts, return the token files."""
+    try:
+        from tinybpe import Tokenizer
+    except ImportError as error:
+        raise ConfigError([f"tinybpe is not installed: {error}"]) from None
+    started_s = time.monotonic()
+    tokenizer = Tokenizer.train([str(texts[0])], vocab_size=vocab_size, special_tokens=[stories.END_OF_TEXT])
+    tokenizer.save(str(work / "tokenizer"))
+    say(f"tokenizer {tokenizer.vocab_size:,} tokens, trained in {time.monotonic() - started_s:.1f}s")
+    started_s = time.monotonic()
+    files = [text.with_suffix(".bin") for text in texts]
+    for text, file in zip(texts, files, strict=True):
+        tokenizer.encode_file([str(text)], str(file))
+    ratio = texts[0].stat().st_size / (files[0].stat().st_size / 2)
+    say(f"encoding  {ratio:.2f} bytes per token, in {time.monotonic() - started_s:.1f}s")
+    return files
+
+
+def plan(texts: tuple[Path, Path], work: Path, run: Path, args: Any) -> Config:
+    """Return the settings of the small run, its number of steps left open."""
+    files = make_tokens(texts, work, SMALL["vocab_size"])
+    values = {**read_preset("muon"), **SMALL, "ckpt_path": str(run), "seed": args.seed, "device": args.device}
+    values |= {"train_bin": str(files[0]), "valid_bin": str(files[1]), "tokenizer": str(work / "tokenizer")}
+    return from_values(values | {"threads": args.threads})
+
+
+def seconds_per_step(config: Config, run: Path) -> float:
+    """Return how long a training step takes here, from a few steps on a model that is thrown away."""
+    device = pick_device(config.run.device)
+    if config.run.threads:
+        torch.set_num_threads(config.run.threads)
+    trainer = Trainer(config, run, device)
+    trainer.train_step()  # the first one also sets things up
+    started_s = time.monotonic()
+    for _ in range(4):
+        trainer.train_step()
+    synchronize(device)
+    return (time.monotonic() - started_s) / 4
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    parser = Parser("python -m lm", description="From text to a story in one command; see also lm.train.")
+    parser.add_argument("--data", default="data", help="folder that may hold TinyStories (default data)")
+    parser.add_argument(
+        "--out", default="runs/first", help="folder for all that is made (default runs/first)"
+    )
+    parser.add_argument("--minutes", type=float, default=2.0, help="how long to train (default 2)")
+    parser.add_argument("--megabytes", type=float, default=20.0, help="how much of TinyStories to take")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves the choice to torch")
+    parser.add_argument("--seed", type=int, default=0, help="random seed")
+    args = parser.parse_args(argv)
+    with clear_errors(parser.prog):
+        if not 0 < args.minutes < 1e6 or not 0 < args.megabytes < 1e6:
+            raise ConfigError(["`--minutes` and `--megabytes` have to be more than 0"])
+        started_s = time.monotonic()
+        work = Path(args.out)
+        work.mkdir(parents=True, exist_ok=True)
+        texts = take_text(Path(args.data), work, int(args.megabytes * 1e6))
+        run = work / "run"
+        config = plan(texts, work, run, args)
+        steps = max(20, round(args.minutes * 60 / seconds_per_step(config, run)))
+        values = {k: v for section in config.to_dict().values() for k, v in section.items()}
+        values |= {
+            "max_iters": steps,
+            "eval_every": -(-steps // 4),
+            "warmup_iters": None,
+            "cosine_cycle_iters": None,
+        }
+        say(f"training  {steps} steps, about {duration(args.minutes * 60)}")
+        train(from_values(values), "the preset muon, small", overwrite=True)
+        say("\na story from the model:\n")
+        generate(["--ckpt", str(run), "--max-tokens", "250", "--temperature", "0.6", "--seed", "1"])
+        say(
+            f"\nall done in {duration(time.monotonic() - started_s)}; the loss curve is {run / 'loss_curve.png'}"
+        )
+        for line in NEXT.format(run=run, text="data/TinyStoriesV2-GPT4").strip().split("\n"):
+            say(line)
+    return 0
+
+
+NEXT = """
+more stories:  python -m lm.generate --ckpt {run} --prompt "Once upon a time" --seed 2
+the real run:  python -m lm.download tinystories
+  tinybpe train --input {text}-train.txt --vocab-size 10000 --special "<|endoftext|>" --out data/tokenizer
+  tinybpe encode --tok data/tokenizer --input {text}-train.txt --output data/train.bin
+  tinybpe encode --tok data/tokenizer --input {text}-valid.txt --output data/valid.bin
+  python -m lm.train --train-bin data/train.bin --valid-bin data/valid.bin --ckpt-path runs/tinystories
+"""
+
+if __name__ == "__main__":
+    raise SystemExit(main())

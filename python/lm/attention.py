@@ -1,0 +1,171 @@
+"""Causal multi-head self-attention with rotary positions and a key-value cache.
+
+Shapes: B batch, T new tokens, S keys (cached and new), H heads, D head dimension.
+
+`scaled_dot_product_attention` is the definition. Training uses torch's fused kernel (`kernel="fused"`), the
+same function without the (T, S) matrix in memory; `kernel="masked"` is torch's kernel with an explicit mask and
+contiguous inputs, the form in which it is right on Apple GPUs:
+
+* pytorch#195910: `is_causal=True` lets fp16 and bf16 queries see up to three future tokens there;
+* pytorch#181133, #163597: wrong results for permuted queries, keys and values;
+* pytorch#174861: the two-pass kernel reads out of bounds (fixed in 2.11).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lm.nn import Linear, RMSNorm, softmax
+
+KERNELS = ("auto", "fused", "masked", "explicit")
+
+
+def causal_mask(num_queries: int, num_keys: int, device: torch.device | str | None = None) -> Tensor:
+    """Return (T, S) booleans: True where a query may see a key. The last query stands at the last key."""
+    ones = torch.ones(num_queries, num_keys, dtype=torch.bool, device=device)
+    return ones.tril(diagonal=num_keys - num_queries)
+
+
+def scaled_dot_product_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Return `softmax(q k^T / sqrt(D)) v`.
+
+    Args:
+        q: (..., T, D) queries.
+        k: (..., S, D) keys.
+        v: (..., S, D) values.
+        mask: broadcastable to (..., T, S), True where the query may see the key; None for all.
+    """
+    scores = (q / math.sqrt(q.shape[-1])) @ k.transpose(-2, -1)  # (..., T, S)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -math.inf)
+    return softmax(scores) @ v
+
+
+def rope_tables(head_dim: int, length: int, theta: float) -> tuple[Tensor, Tensor]:
+    """Return cos and sin of `position * theta^(-2i / D)`, each (length, D / 2), computed in fp64."""
+    frequencies = theta ** (-torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim)
+    angles = torch.outer(torch.arange(length, dtype=torch.float64), frequencies)
+    return angles.cos().float(), angles.sin().float()
+
+
+class RotatePairs(torch.autograd.Function):
+    """Rotate adjacent pairs; the gradient is the rotation back."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """Rotate by the angle."""
+        ctx.save_for_backward(cos, sin)
+        return _rotate(x, cos, sin)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
+        """Rotate by minus the angle."""
+        cos, sin = ctx.saved_tensors
+        return _rotate(grad_outputs[0], cos, -sin), None, None
+
+
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    even, odd = x[..., 0::2], x[..., 1::2]
+    out = torch.empty_like(x, memory_format=torch.contiguous_format)
+    out[..., 0::2] = even * cos - odd * sin
+    out[..., 1::2] = even * sin + odd * cos
+    return out
+
+
+def rotate_pairs(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotate each adjacent pair (x[2i], x[2i+1]) by its angle, as in the RoFormer paper.
+
+    Args:
+        x: (..., D).
+        cos: broadcastable to (..., D / 2).
+        sin: as `cos`.
+    """
+    out = RotatePairs.apply(x, cos, sin)
+    assert isinstance(out, Tensor)
+    return out
+
+
+class KVCache:
+    """Keys and values of the tokens seen so far in one layer, in memory allocated once."""
+
+    def __init__(self, batch_size: int, num_heads: int, length: int, head_dim: int, like: Tensor) -> None:
+        self.k = like.new_zeros(batch_size, num_heads, length, head_dim)
+        self.v = torch.zeros_like(self.k)
+        self.length = 0
+
+    def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Store (B, H, T, D) new keys and values; return all of them so far."""
+        end = self.length + k.shape[-2]
+        self.k[:, :, self.length : end] = k
+        self.v[:, :, self.length : end] = v
+        self.length = end
+        return self.k[:, :, :end], self.v[:, :, :end]
+
+
+class CausalSelfAttention(nn.Module):
+    """Multi-head self-attention in which each token sees itself and what stands before it.
+
+    Args:
+        d_model: width; a multiple of `num_heads`.
+        num_heads: number of heads.
+        qk_norm: normalise queries and keys of each head before the rotation.
+        kernel: one of `KERNELS`; "auto" is "masked" on Apple GPUs, else "fused".
+    """
+
+    def __init__(self, d_model: int, num_heads: int, *, qk_norm: bool = False, kernel: str = "auto") -> None:
+        super().__init__()
+        if d_model % num_heads:
+            raise ValueError(f"d_model {d_model} is not a multiple of num_heads {num_heads}")
+        self.num_heads = num_heads
+        self.head_dim = d_model // num_heads
+        self.kernel = kernel
+        self.qkv = Linear(d_model, d_model, parts=3)  # rows: queries, keys, values, each head by head
+        self.out = Linear(d_model, d_model)
+        self.q_norm = RMSNorm(self.head_dim) if qk_norm else None
+        self.k_norm = RMSNorm(self.head_dim) if qk_norm else None
+
+    def forward(
+        self, x: Tensor, rope: tuple[Tensor, Tensor] | None = None, cache: KVCache | None = None
+    ) -> Tensor:
+        """Map (B, T, d_model) to the same shape.
+
+        Args:
+            x: the new tokens.
+            rope: cos and sin of their positions, each (T, D / 2); None for attention without positions.
+            cache: what came before; the new keys and values are added to it.
+        """
+        batch, length, d_model = x.shape
+        qkv = self.qkv(x).view(batch, length, 3, self.num_heads, self.head_dim)  # (B, T, 3, H, D)
+        if self.q_norm is not None and self.k_norm is not None:
+            qk = torch.stack((self.q_norm(qkv[:, :, 0]), self.k_norm(qkv[:, :, 1])), dim=2)
+        else:
+            qk = qkv[:, :, :2]
+        if rope is not None:
+            cos, sin = rope
+            qk = rotate_pairs(qk, cos[:, None, None], sin[:, None, None])  # (B, T, 2, H, D)
+        q, k = (part.transpose(1, 2) for part in qk.unbind(dim=2))  # (B, H, T, D)
+        v = qkv[:, :, 2].transpose(1, 2)
+        if cache is not None:
+            k, v = cache.append(k, v)
+        y = self.attend(q, k, v)
+        return self.out(y.transpose(1, 2).reshape(batch, length, d_model))  # type: ignore[no-any-return]
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Apply the chosen kernel to (B, H, T, D) queries and (B, H, S, D) keys and values."""
+        kernel = self.kernel
+        if kernel == "auto":
+            kernel = "masked" if q.device.type == "mps" else "fused"
+        num_queries, num_keys = q.shape[-2], k.shape[-2]
+        if kernel == "fused" and (num_queries == num_keys or num_queries == 1):
+            # torch's is_causal puts the first query at the first key: right without a cache, and needless for
+            # one query
+            return nn.functional.scaled_dot_product_attention(q, k, v, is_causal=num_queries > 1)
+        mask = causal_mask(num_queries, num_keys, q.device)
+        if kernel == "explicit":
+            return scaled_dot_product_attention(q, k, v, mask)
+        q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
+        return nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)

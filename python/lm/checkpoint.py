@@ -1,0 +1,266 @@
+"""Checkpoints: safetensors and JSON, complete or absent, never pickle.
+
+    RUN/checkpoints/step-00000500/model.safetensors      weights
+                                  optimizer.safetensors  optimizer state, random state
+                                  state.json             step, settings, data, digest of every tensor
+
+A checkpoint is written into a temporary folder, flushed to the disk, and renamed; so whatever has the name of
+a checkpoint is whole, and the newest is the one with the highest step. safetensors does not notice a flipped
+bit in its payload, so `state.json` holds a digest for each tensor, and one of itself. Loading refuses
+anything that does not fit, naming the tensor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from lm.config import ModelConfig
+from lm.model import TransformerLM
+
+FORMAT, VERSION = "lm-checkpoint", 1
+FILES = ("model", "optimizer")
+FILE_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is damaged, or does not belong to this run."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Checkpoint:
+    """What a checkpoint holds.
+
+    `state` is the free part: step, settings, data, running sums; anything JSON can hold.
+    """
+
+    model: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+    state: dict[str, Any]
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps done."""
+        return int(self.state["step"])
+
+
+def run_folder(ckpt_path: str | Path) -> Path:
+    """Return the run folder of a `--ckpt-path`: of a file name such as runs/x/ckpt.pt the folder it is in."""
+    path = Path(ckpt_path)
+    return path.parent if path.suffix in FILE_SUFFIXES and not path.is_dir() else path
+
+
+def digest(tensor: Tensor) -> str:
+    """Return the SHA-256 of a CPU tensor's type, shape and bytes."""
+    hasher = hashlib.sha256(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+    hasher.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return hasher.hexdigest()
+
+
+def state_digest(state: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a state, its own digest left out."""
+    rest = {key: value for key, value in state.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file and flush it to the disk."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file under a temporary name beside it and rename it: readers see the old content or the new."""
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    try:
+        write_file(temporary, content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def flush_folder(path: Path) -> None:
+    """Flush the names in a folder to the disk, where the system can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def save(run: Path, checkpoint: Checkpoint) -> Path:
+    """Write a checkpoint and return its folder.
+
+    Raises:
+        OSError: disk full, no permission. Older checkpoints are untouched, nothing partial has a checkpoint's
+        name.
+    """
+    folder = run / "checkpoints"
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"step-{checkpoint.step:08d}"
+    temporary = folder / f".tmp-{checkpoint.step:08d}-{os.getpid()}"
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir()
+        state = {
+            "format": FORMAT,
+            "version": VERSION,
+            "torch": torch.__version__,
+            **checkpoint.state,
+            "tensors": {},
+        }
+        for name in FILES:
+            tensors = {key: t.detach().cpu().contiguous() for key, t in getattr(checkpoint, name).items()}
+            state["tensors"][name] = {key: digest(t) for key, t in tensors.items()}
+            write_file(temporary / f"{name}.safetensors", save_tensors(tensors))
+        state["sha256"] = state_digest(state)
+        write_file(temporary / "state.json", json.dumps(state, indent=1).encode())
+        flush_folder(temporary)
+        if target.exists():  # written before, by an earlier attempt at the same step
+            old = folder / f".tmp-old-{checkpoint.step:08d}-{os.getpid()}"
+            target.rename(old)
+            temporary.rename(target)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            temporary.rename(target)
+        flush_folder(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return target
+
+
+def steps(run: Path) -> list[Path]:
+    """Return the checkpoint folders of a run, oldest first."""
+    return sorted(p for p in (run / "checkpoints").glob("step-*") if p.is_dir())
+
+
+def prune(run: Path, keep_last: int, best: int | None) -> None:
+    """Remove all but the newest checkpoints and the best one, and what interrupted writes have left."""
+    folders = steps(run)
+    for path in [*folders[:-keep_last], *(run / "checkpoints").glob(".tmp-*")]:
+        if best is None or path.name != f"step-{best:08d}":
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def load(folder: Path) -> Checkpoint:
+    """Read a checkpoint and check every tensor.
+
+    Raises:
+        CheckpointError: damaged, or written by another program.
+        OSError: unreadable.
+    """
+    state = read_state(folder)
+    parts: dict[str, dict[str, Tensor]] = {}
+    for name in FILES:
+        path = folder / f"{name}.safetensors"
+        try:
+            parts[name] = load_tensors(path.read_bytes())
+        except FileNotFoundError:
+            raise CheckpointError(f"{path} is missing") from None
+        except (SafetensorError, KeyError, ValueError) as error:
+            raise CheckpointError(f"{path} is damaged or no safetensors file: {error}") from None
+        check_tensors(path, parts[name], state["tensors"][name])
+    return Checkpoint(model=parts["model"], optimizer=parts["optimizer"], state=state)
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """Read and check `state.json`."""
+    path = folder / "state.json"
+    try:
+        state = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} is missing: {folder} is not a checkpoint") from None
+    except ValueError as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from None
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is not the state of a checkpoint")
+    if state.get("version") != VERSION:
+        raise CheckpointError(
+            f"{path} has version {state.get('version')}, this program reads version {VERSION}"
+        )
+    if state.get("sha256") != state_digest(state):
+        raise CheckpointError(f"{path} is damaged: its digest does not match")
+    return state
+
+
+def check_tensors(path: Path, tensors: Mapping[str, Tensor], digests: Mapping[str, str]) -> None:
+    """Raise CheckpointError naming the first tensor that is missing, unknown, changed or not finite."""
+    for name in digests:
+        if name not in tensors:
+            raise CheckpointError(f"{path}: tensor `{name}` is missing")
+    for name, tensor in tensors.items():
+        if name not in digests:
+            raise CheckpointError(f"{path}: tensor `{name}` does not belong here")
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise CheckpointError(f"{path}: tensor `{name}` holds values that are not finite")
+        if digest(tensor) != digests[name]:
+            raise CheckpointError(f"{path}: tensor `{name}` is damaged, its digest does not match")
+
+
+def load_weights(model: TransformerLM, tensors: Mapping[str, Tensor], where: Path) -> None:
+    """Copy weights into a model.
+
+    Raises:
+        CheckpointError: naming each tensor that is missing, unknown or of another shape.
+    """
+    own = dict(model.named_parameters())
+    faults = [f"`{name}` is missing" for name in own if name not in tensors]
+    faults += [f"`{name}` does not belong to this model" for name in tensors if name not in own]
+    for name in own.keys() & tensors.keys():
+        if own[name].shape != tensors[name].shape:
+            there, here = list(tensors[name].shape), list(own[name].shape)
+            faults.append(f"`{name}` has shape {there}, the model {here}")
+    if faults:
+        raise CheckpointError(f"{where} does not fit the model: tensor " + "; tensor ".join(sorted(faults)))
+    with torch.no_grad():
+        for name, parameter in own.items():
+            parameter.copy_(tensors[name])
+
+
+def find(path: str | Path) -> Path:
+    """Return the checkpoint folder meant by a run folder (its newest), a checkpoint folder, or a file in one.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    given = Path(path)
+    folder = given if given.is_dir() else run_folder(given)
+    if (folder / "state.json").exists():
+        return folder
+    if found := steps(folder):
+        return found[-1]
+    raise CheckpointError(f"no checkpoint in {folder}")
+
+
+def load_model(path: str | Path, *, attention: str | None = None) -> tuple[TransformerLM, Checkpoint, Path]:
+    """Return the model of a run or checkpoint on the CPU, the checkpoint, and its folder."""
+    folder = find(path)
+    checkpoint = load(folder)
+    settings = dict(checkpoint.state["config"]["model"])
+    if attention is not None:
+        settings["attention"] = attention
+    model = TransformerLM(ModelConfig(**settings))
+    load_weights(model, checkpoint.model, folder)
+    return model.eval(), checkpoint, folder
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return a line for each setting that is not what it was."""
+    keys = [key for key in then if key in now] + [key for key in now if key not in then]
+    return [f"{key}: {then.get(key)} -> {now[key]}" for key in keys if then.get(key) != now[key]]

@@ -1,0 +1,252 @@
+"""Text from a trained model, streamed as it comes.
+
+    python -m lm.generate --ckpt runs/default --prompt "Once upon a time" --temperature 0.8 --top-p 0.95
+
+Keys and values of past tokens are kept, so a token costs one pass over the weights. When the context is full,
+its older half is dropped and the rest is read again; both with and without the cache, so that the cache never
+changes the text. Bytes are decoded as they come, a character only when all its bytes are there; control
+characters are shown escaped, so that no output can drive the terminal.
+"""
+
+from __future__ import annotations
+
+import codecs
+import sys
+import unicodedata
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from lm.checkpoint import load_model
+from lm.config import ConfigError, Parser
+from lm.devices import pick_device
+from lm.evaluate import clear_errors, evaluating, find_tokenizer
+from lm.model import TransformerLM
+from lm.nn import softmax
+
+if TYPE_CHECKING:
+    from tinybpe import Tokenizer
+
+END_OF_TEXT = "<|endoftext|>"
+
+
+def sample(
+    logits: Tensor,
+    *,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Draw one id for each row of (B, vocab_size) logits.
+
+    Args:
+        logits: unnormalised.
+        temperature: divides the logits; 0 takes the most likely id.
+        top_k: only the k most likely ids; 0 for all.
+        top_p: only the most likely ids that together reach this probability; 1 for all.
+        generator: source of randomness, on the CPU.
+
+    Returns:
+        (B,) ids, on the CPU.
+    """
+    logits = logits.float().cpu()  # one small copy; the draw is then the same on every device
+    if temperature == 0:
+        return logits.argmax(dim=-1)
+    # subtracting the maximum first keeps tiny temperatures from overflowing
+    scaled = (logits - logits.amax(dim=-1, keepdim=True)) / temperature
+    probabilities, ids = softmax(scaled).sort(dim=-1, descending=True, stable=True)
+    if top_k > 0:
+        probabilities[:, top_k:] = 0
+    if top_p < 1:
+        # keep an id if what stands before it has not reached top_p yet: the first one always stays
+        before = probabilities.cumsum(dim=-1) - probabilities
+        probabilities[:, 1:].masked_fill_(before[:, 1:] >= top_p, 0)
+    pick = torch.multinomial(probabilities, 1, generator=generator)
+    return ids.gather(-1, pick).squeeze(-1)
+
+
+def check_sampling(temperature: float, top_k: int, top_p: float, max_tokens: int) -> None:
+    """Raise ConfigError listing all sampling settings that make no sense."""
+    problems = []
+    if not 0 <= temperature < float("inf"):
+        problems.append(f"`--temperature` is {temperature}, expected 0 (always the most likely) or more")
+    if top_k < 0:
+        problems.append(f"`--top-k` is {top_k}, expected 0 (all) or more")
+    if not 0 < top_p <= 1:
+        problems.append(f"`--top-p` is {top_p}, expected more than 0 and at most 1")
+    if max_tokens < 1:
+        problems.append(f"`--max-tokens` is {max_tokens}, expected at least 1")
+    if problems:
+        raise ConfigError(problems)
+
+
+def generate_ids(
+    model: TransformerLM,
+    prompts: Sequence[Sequence[int]],
+    max_tokens: int,
+    *,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    seed: int = 0,
+    stop_id: int | None = None,
+    use_cache: bool = True,
+) -> Iterator[list[int | None]]:
+    """Yield, step by step, the next id of each prompt; None for those that have reached `stop_id`.
+
+    Args:
+        model: on its device.
+        prompts: ids, at least one each and all of one length; of long ones the last `context_length` count.
+        max_tokens: steps.
+        temperature: see `sample`.
+        top_k: see `sample`.
+        top_p: see `sample`.
+        seed: decides the draws.
+        stop_id: ends a text; not yielded.
+        use_cache: keep keys and values; the ids are the same without, only slower.
+    """
+    limit = model.config.context_length
+    device = model.embedding.weight.device
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.tensor([list(p)[-limit:] for p in prompts], dtype=torch.long)
+    running = [True] * len(prompts)
+    caches = None
+    new = ids  # not yet read by the model
+    for _ in range(max_tokens):
+        with evaluating(model):
+            if ids.shape[1] > limit:
+                ids = ids[:, -max(1, limit // 2) :]
+                caches, new = None, ids
+            if use_cache and caches is None:
+                caches, new = model.new_caches(len(prompts)), ids
+            x = model.hidden((new if use_cache else ids).to(device), caches)[:, -1]
+            logits = x @ model.head_weight.T  # (B, vocab_size)
+        picked = sample(logits, temperature=temperature, top_k=top_k, top_p=top_p, generator=generator)
+        out: list[int | None] = []
+        for row, token_id in enumerate(picked.tolist()):
+            running[row] = running[row] and token_id != stop_id
+            out.append(token_id if running[row] else None)
+        if not any(running):
+            return
+        yield out
+        new = picked[:, None]
+        ids = torch.cat((ids, new), dim=1)
+
+
+def escape(text: str) -> str:
+    """Show control characters, and those that turn the direction of text, as escapes; keep newlines, tabs."""
+
+    def shown(c: str) -> str:
+        harmless = c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+        return c if harmless or c in "\u200c\u200d" else c.encode("unicode_escape").decode("ascii")
+
+    return "".join(map(shown, text))
+
+
+def start_ids(tokenizer: Tokenizer, prompt: str, vocab_size: int) -> tuple[list[int], int | None]:
+    """Return the ids a text starts from and the id that ends it.
+
+    The prompt is ordinary text, whatever it spells; an empty one starts at the end of the text before.
+    """
+    stop_id = tokenizer.special_tokens.get(END_OF_TEXT)
+    ids = list(tokenizer.encode_ordinary(prompt))
+    if not ids:
+        if stop_id is None:
+            raise ConfigError([f"the tokenizer has no {END_OF_TEXT} to start from; give a `--prompt`"])
+        ids = [stop_id]
+    if max(ids) >= vocab_size:
+        raise ConfigError([f"the tokenizer gives id {max(ids)}, but the model's vocabulary has {vocab_size}"])
+    return ids, stop_id
+
+
+def stream_text(
+    model: TransformerLM,
+    tokenizer: Tokenizer,
+    prompt: str,
+    max_tokens: int,
+    *,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    seed: int = 0,
+) -> Iterator[str]:
+    """Yield the text that follows a prompt, in whole characters; ends at the end of the text."""
+    ids, stop_id = start_ids(tokenizer, prompt, model.config.vocab_size)
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    special = set(tokenizer.special_tokens.values())
+    steps = generate_ids(
+        model,
+        [ids],
+        max_tokens,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        seed=seed,
+        stop_id=stop_id,
+    )
+    for (token_id,) in steps:
+        # a head wider than the vocabulary can give ids that have no bytes
+        if token_id is None or token_id in special or token_id >= tokenizer.vocab_size:
+            return
+        if text := decoder.decode(tokenizer.decode_bytes([token_id])):
+            yield text
+    if text := decoder.decode(b"", final=True):
+        yield text
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    parser = Parser("python -m lm.generate", description="Stream text from a trained model.")
+    parser.add_argument(
+        "--ckpt", required=True, help="run folder (its newest checkpoint) or checkpoint folder"
+    )
+    parser.add_argument("--tokenizer", help="tokenizer folder; the run's own if not given")
+    parser.add_argument("--prompt", default="Once upon a time", help="start of the text; may be empty")
+    parser.add_argument("--max-tokens", type=int, default=256, help="most tokens to write")
+    parser.add_argument("--temperature", type=float, default=0.8, help="0 always takes the most likely token")
+    parser.add_argument("--top-k", type=int, default=0, help="draw from the k most likely tokens; 0 for all")
+    parser.add_argument(
+        "--top-p", type=float, default=0.95, help="draw from the likeliest tokens up to this sum"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="decides the draws")
+    parser.add_argument(
+        "--num-samples", type=int, default=1, help="how many texts, of seeds one after the other"
+    )
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
+    args = parser.parse_args(argv)
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(
+            errors="replace"
+        )  # a terminal that cannot show a character gets a question mark
+    with clear_errors(parser.prog):
+        check_sampling(args.temperature, args.top_k, args.top_p, args.max_tokens)
+        device = pick_device(args.device)
+        model, checkpoint, folder = load_model(args.ckpt)
+        tokenizer, problem = find_tokenizer(args.tokenizer, None, folder.parent.parent / "tokenizer")
+        if tokenizer is None:
+            raise ConfigError([f"cannot turn ids into text: {problem}"])
+        if checkpoint.state.get("tokenizer_sha256") not in (None, tokenizer.sha256):
+            raise ConfigError(["the model was trained with another tokenizer"])
+        model = model.to(device)
+        for index in range(max(1, args.num_samples)):
+            print(escape(args.prompt), end="", flush=True)
+            for text in stream_text(
+                model,
+                tokenizer,
+                args.prompt,
+                args.max_tokens,
+                temperature=args.temperature,
+                top_k=args.top_k,
+                top_p=args.top_p,
+                seed=args.seed + index,
+            ):
+                print(escape(text), end="", flush=True)
+            print()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,99 @@
+"""Curves of a run, drawn from its metrics.jsonl.
+
+`loss_curve.png` and `ppl_curve.png` show training and validation in one picture. Drawing from the file, not
+from what is in memory, means that a resumed run has its whole curve, and that any run can be drawn again.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+Points = tuple[list[float], list[float]]
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a metrics file; a torn last line is left out; none if there is no file."""
+    rows = []
+    if path.exists():
+        for line in path.read_text("utf-8").splitlines():
+            try:
+                rows.append(json.loads(line))
+            except ValueError:
+                continue
+    return [row for row in rows if isinstance(row, dict) and "step" in row]
+
+
+def series(rows: Sequence[Mapping[str, Any]], key: str) -> Points:
+    """Return steps and values of the rows that have the key."""
+    points = [(row["step"], row[key]) for row in rows if row.get(key) is not None]
+    return [p[0] for p in points], [p[1] for p in points]
+
+
+def smooth(values: Sequence[float], weight: float = 0.9) -> list[float]:
+    """Return the exponential average of a series, corrected for its start."""
+    average, total, out = 0.0, 0.0, []
+    for value in values:
+        average = weight * average + (1 - weight) * value
+        total = weight * total + (1 - weight)
+        out.append(average / total)
+    return out
+
+
+def draw(run: Path, title: str | None = None) -> list[Path]:
+    """Draw both curves of a run; return the files written (none before there is anything to draw)."""
+    rows = read_metrics(run / "metrics.jsonl")
+    train, valid = series(rows, "loss"), series(rows, "valid_loss")
+    if not train[0] and not valid[0]:
+        return []
+    name = title or run.name
+    files = [run / "loss_curve.png", run / "ppl_curve.png"]
+    draw_picture(files[0], name, "loss, nats per token", [("", train, valid)])
+    exp = [(points[0], [math.exp(min(v, 30.0)) for v in points[1]]) for points in (train, valid)]
+    draw_picture(files[1], name, "perplexity", [("", exp[0], exp[1])], log=True)
+    return files
+
+
+def draw_picture(
+    path: Path, title: str, label: str, runs: Sequence[tuple[str, Points, Points]], *, log: bool = False
+) -> None:
+    """Draw training (thin, smoothed line on top) and validation (dots) of one or several runs."""
+    # The object interface: no global state, no window system, safe in a thread.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import ScalarFormatter
+
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for index, (name, train, valid) in enumerate(runs):
+        colour, prefix = f"C{index}", f"{name} " if name else ""
+        single = len(runs) == 1
+        if train[0]:
+            axes.plot(*train, color=colour, alpha=0.25, linewidth=0.8)
+            averaged = (
+                [math.exp(v) for v in smooth([math.log(v) for v in train[1]])] if log else smooth(train[1])
+            )
+            axes.plot(train[0], averaged, color=colour, linewidth=1.6, label=f"{prefix}training")
+        if valid[0]:
+            text = f"{prefix}validation, last {valid[1][-1]:.3f}"
+            axes.plot(
+                *valid, color="C1" if single else colour, marker="o", markersize=4, linestyle="--", label=text
+            )
+    shown = [v for _, train, valid in runs for v in (*smooth(train[1], 0.5), *valid[1])]
+    if log:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(ScalarFormatter())
+        axes.yaxis.set_minor_formatter(ScalarFormatter())
+    elif len(shown) > 20:  # the first few steps would squeeze the rest of the picture
+        low, high = min(shown), sorted(shown)[int(0.98 * len(shown))]
+        axes.set_ylim(low - 0.05 * (high - low), high + 0.1 * (high - low))
+    axes.set(title=title, xlabel="step", ylabel=label)
+    axes.grid(alpha=0.3, which="both")
+    axes.legend()
+    temporary = path.with_name(f".{path.name}.tmp")
+    figure.savefig(temporary, format="png", dpi=120)
+    temporary.replace(path)

@@ -1,0 +1,105 @@
+"""What a run leaves behind and shows: its lock, metrics.jsonl, and the progress line."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from lm.checkpoint import replace_file
+from lm.config import ConfigError
+from lm.plot import read_metrics
+
+
+def lock(run: Path) -> IO[str]:
+    """Take the lock of a run folder; it is held as long as the returned file is open.
+
+    Raises:
+        ConfigError: another process trains there.
+    """
+    file = (run / ".lock").open("w")
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except ImportError:  # Windows has no flock; two trainers in one folder are then the user's care
+        pass
+    except OSError:
+        file.close()
+        raise ConfigError([f"another process is training in {run}"]) from None
+    return file
+
+
+class Metrics:
+    """Rows of metrics.jsonl, one JSON object a line, each with its step.
+
+    A full disk never stops the training: the first failure is told, the rest are silent.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.failed = False
+
+    def keep_until(self, step: int) -> None:
+        """Drop rows after a step, which a resumed run will write again."""
+        rows = [row for row in read_metrics(self.path) if row["step"] <= step]
+        replace_file(self.path, "".join(json.dumps(row) + "\n" for row in rows).encode())
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Append a row."""
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            if not self.failed:
+                say(f"warning: cannot write {self.path}: {error.strerror}; training goes on")
+            self.failed = True
+
+
+def duration(seconds: float) -> str:
+    """Return 5s, 3m20s or 2h05m."""
+    total = round(seconds)
+    if total < 60:
+        return f"{total}s"
+    if total < 3600:
+        return f"{total // 60}m{total % 60:02d}s"
+    return f"{total // 3600}h{total % 3600 // 60:02d}m"
+
+
+def say(line: str = "") -> None:
+    """Print a line, over a progress line if one is shown."""
+    if sys.stdout.isatty():
+        line = f"\r\033[K{line}"
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:  # nobody reads us any more: train on in silence
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
+
+
+class Progress:
+    """The line with step, loss, rate and time left: rewritten in place on a terminal, printed elsewhere."""
+
+    def __init__(self, num_steps: int, first_step: int) -> None:
+        self.num_steps, self.first_step = num_steps, first_step
+        self.started_s = time.monotonic()
+
+    def show(self, row: Mapping[str, Any], *, quiet: bool = False) -> None:
+        """Show a row of metrics.jsonl."""
+        done = row["step"] - self.first_step
+        left_s = (time.monotonic() - self.started_s) / max(1, done) * (self.num_steps - row["step"])
+        line = (
+            f"step {row['step']:>{len(str(self.num_steps))}}/{self.num_steps}  loss {row['loss']:.4f}  "
+            f"lr {row['lr']:.2e}  grad {row['grad_norm']:.2f}  {row['tokens_per_s']:,.0f} tok/s  "
+            f"{row['gflops']:,.0f} GFLOP/s  {duration(left_s)} left"
+        )
+        if not sys.stdout.isatty():
+            if not quiet:
+                say(line)
+            return
+        width = shutil.get_terminal_size().columns - 1
+        print(f"\r\033[K{line[:width]}", end="", flush=True)

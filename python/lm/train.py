@@ -1,0 +1,232 @@
+"""Training: `python -m lm.train --train-bin train.bin --valid-bin valid.bin`.
+
+Takes the reference project's command line as it stands, with hyphens or underscores. The run folder holds, at
+the end, config.toml, metrics.jsonl, checkpoints/, loss_curve.png, ppl_curve.png, samples/ and tokenizer/.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lm import checkpoint as ckpt
+from lm.config import Config, ConfigError, Parser, add_flags, preset_names, read_preset, read_toml, resolve
+from lm.data import read_sidecar
+from lm.devices import SelfTestError, pick_device, self_test, set_precision
+from lm.evaluate import clear_errors
+from lm.runlog import duration, lock, say
+from lm.trainer import DivergedError, Interrupted, Trainer
+
+PRESET_RULE = (
+    "Settings that are not given come from --preset; without it, from `reference` if --cosine-cycle-iters is "
+    "given (the reference project's command line, which then repeats its run), else from `default`."
+)
+
+
+def make_parser() -> Parser:
+    """Return the parser of the command."""
+    parser = Parser(
+        "python -m lm.train", description=f"Train a Transformer language model on a token file. {PRESET_RULE}"
+    )
+    parser.add_argument("--config", help="TOML file of settings; flags win over it, it wins over the preset")
+    parser.add_argument("--preset", help=f"settings to start from: {', '.join(preset_names())}")
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const="strict",
+        choices=("strict", "auto"),
+        help="continue from the newest checkpoint; `auto` falls back to an older one if it is damaged, "
+        "and begins anew if there is none",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="remove the run that is in the folder")
+    parser.add_argument("--check", action="store_true", help="only test the device, then leave")
+    add_flags(parser)
+    return parser
+
+
+def settle(
+    given: dict[str, Any], preset: str | None, file: str | None, resume: str | None
+) -> tuple[Config, str]:
+    """Return the settings of the run and a line that says where they come from.
+
+    A resumed run starts from its own settings instead of a preset's; the vocabulary size, if nobody gives it,
+    is that of the token file's sidecar.
+    """
+    run = ckpt.run_folder(given.get("ckpt_path", "runs/default"))
+    saved = run / "config.toml"
+    if resume and saved.exists():
+        layers = [read_toml(saved)]
+        if preset:
+            layers.append(read_preset(preset) if preset in preset_names() else {"preset": preset})
+        layers.append(read_toml(Path(file)) if file else {})
+        merged = {key: value for layer in layers for key, value in layer.items()}
+        if given.get("max_iters", merged.get("max_iters")) != merged.get("max_iters"):
+            say("more or fewer steps than planned: the schedule stays unless --cosine-cycle-iters is given")
+        config, _ = resolve({**merged, **given}, "default", None)
+        return config, f"from {saved}"
+    config, name = resolve(given, preset, file)
+    told = read_toml(Path(file)) if file else {}
+    if config.data.train_bin and "vocab_size" not in {**told, **given}:
+        size = read_sidecar(Path(config.data.train_bin)).get("vocab_size")
+        if isinstance(size, int) and size > 0:
+            config, _ = resolve({**given, "vocab_size": size}, name, file)
+    note = f"preset {name}"
+    if name == "reference" and preset is None and "preset" not in told:
+        note += " (--cosine-cycle-iters is given; `--preset default` reaches a lower loss)"
+    return config, note
+
+
+@contextmanager
+def signals(handle: Callable[[int], None]) -> Iterator[None]:
+    """Call `handle` on the first SIGINT or SIGTERM; a second one ends the program at once."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def first(number: int, _frame: object) -> None:
+        for n in before:
+            signal.signal(n, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        handle(number)
+
+    for number in before:
+        signal.signal(number, first)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def prepare_folder(run: Path, *, resume: bool, overwrite: bool) -> None:
+    """Make the run folder; refuse to train over another run.
+
+    Raises:
+        ConfigError: it holds a run already.
+    """
+    found = ckpt.steps(run)
+    if found and not resume and not overwrite:
+        raise ConfigError(
+            [f"{run} holds a run already (up to {found[-1].name}): add `--resume`, or `--overwrite`"]
+        )
+    run.mkdir(parents=True, exist_ok=True)
+    if not resume:
+        for folder in found:
+            shutil.rmtree(folder)
+        (run / "metrics.jsonl").unlink(missing_ok=True)
+
+
+def describe(trainer: Trainer, source: str, ckpt_path: str) -> None:
+    """Say what is about to happen."""
+    config, model = trainer.config, trainer.model
+    taken = "" if str(trainer.run) == ckpt_path else f" (the folder of --ckpt-path {ckpt_path})"
+    say(f"run       {trainer.run}{taken}")
+    say(f"settings  {source}")
+    c = config.model
+    shape = f"{c.num_layers} layers of width {c.d_model}, {c.num_heads} heads, vocabulary {c.vocab_size:,}"
+    say(f"model     {model.num_parameters():,} parameters: {shape}")
+    epochs = trainer.sampler.epoch(config.run.max_iters)
+    num_train, num_valid = trainer.train_tokens.num_tokens, trainer.valid_tokens.num_tokens
+    say(f"data      {num_train:,} training tokens, read {epochs:.2f} times; {num_valid:,} validation tokens")
+    say(f"text      {trainer.tokenizer_note}" + ("" if trainer.tokenizer else ": no sample stories"))
+    threads = f", {torch.get_num_threads()} threads" if trainer.device.type == "cpu" else ""
+    say(f"device    {trainer.device.type}{threads}, torch {torch.__version__}")
+
+
+def compile_model(trainer: Trainer) -> None:
+    """Use the compiled model if it computes the same loss, else say why not."""
+    starts = trainer.sampler.starts(0)[: trainer.config.data.batch_size // trainer.config.run.accumulate]
+    ids = torch.from_numpy(trainer.train_tokens.windows(starts, trainer.config.model.context_length + 1))
+    ids = ids.to(trainer.device)
+    try:
+        compiled: Any = torch.compile(trainer.model)
+        eager, fast = (
+            f(ids[:, :-1].contiguous(), ids[:, 1:].contiguous()) for f in (trainer.model, compiled)
+        )
+        fast.backward()
+        trainer.optimizer.zero_grad()
+        gap = abs(float(eager.detach()) - float(fast.detach()))
+        if not gap < 1e-3 * float(eager.detach()):
+            raise SelfTestError(f"the compiled loss differs by {gap:.2g}")
+        trainer.forward = compiled
+        say(f"compile   on; the loss equals the eager one within {gap:.1g}")
+    except Exception as error:  # a compiler may fail in any way; training then goes on without
+        say(f"compile   off: {str(error).splitlines()[0][:200]}")
+
+
+def train(
+    config: Config, source: str = "given", *, resume: str | None = None, overwrite: bool = False
+) -> Path:
+    """Train as configured and return the run folder.
+
+    Raises:
+        ConfigError, TokenFileError, CheckpointError: bad settings, data or checkpoint.
+        SelfTestError: the device computes something else than it should.
+        SystemExit: stopped by a signal (130, 143), diverged or not fully saved (1).
+    """
+    run = ckpt.run_folder(config.run.ckpt_path)
+    device = pick_device(config.run.device)
+    if config.run.threads:
+        torch.set_num_threads(config.run.threads)
+    prepare_folder(run, resume=resume is not None, overwrite=overwrite)
+    with lock(run):
+        trainer = Trainer(config, run, device)
+        describe(trainer, source, config.run.ckpt_path)
+        say("self-test " + "; ".join(self_test(config.model, config.optim, device)))
+        set_precision(config.run.matmul, device)
+        if resume:
+            trainer.restore(resume)
+        ckpt.replace_file(run / "config.toml", config.to_toml().encode())
+        if trainer.tokenizer and not (run / "tokenizer").exists():
+            trainer.tokenizer.save(run / "tokenizer")
+        if config.run.compile:
+            compile_model(trainer)
+        with signals(lambda number: setattr(trainer, "stop_signal", number)):
+            try:
+                trainer.run_steps()
+                say(f"whole     {config.data.valid_bin}: {trainer.finish()}")
+            except Interrupted:
+                say(f"stopped at step {trainer.step}; continue with the same command and --resume")
+                raise SystemExit(128 + trainer.stop_signal) from None
+            except DivergedError as error:
+                say(f"stopped: {error}")
+                raise SystemExit(1) from None
+    say(
+        f"trained   {trainer.step} steps in {duration(trainer.elapsed_s)}; best validation at step "
+        f"{trainer.best[1] if trainer.best else 0}"
+    )
+    say(f"curves    {run / 'loss_curve.png'}, {run / 'ppl_curve.png'}")
+    say(f"next      python -m lm.generate --ckpt {run}")
+    if trainer.save_failed:
+        say("warning: at least one checkpoint could not be written")
+        raise SystemExit(1)
+    return run
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    parser = make_parser()
+    given = vars(parser.parse_args(argv))
+    own = {name: given.pop(name) for name in ("config", "preset", "resume", "overwrite", "check")}
+    with clear_errors(parser.prog):
+        try:
+            if own["check"]:
+                config, _ = resolve(given, own["preset"], own["config"])
+                for line in self_test(config.model, config.optim, pick_device(config.run.device)):
+                    print(line)
+                return 0
+            config, source = settle(given, own["preset"], own["config"], own["resume"])
+            train(config, source, resume=own["resume"], overwrite=own["overwrite"])
+        except SelfTestError as error:
+            print(f"{parser.prog}: self-test failed: {error}", file=sys.stderr)
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

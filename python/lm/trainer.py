@@ -1,0 +1,319 @@
+"""The training loop, its checkpoints and its evaluations.
+
+    for each step:  windows of (seed, step) -> loss -> gradients -> clip -> optimizer at the rate of the step
+    now and then:   a row of metrics.jsonl; evaluation, curves, a sample story, a checkpoint
+
+All that a step depends on is the weights, the optimizer's state and the number of the step; so a run that was
+stopped and resumed is the run that was not, bit for bit on CPU. Nothing waits for the device between two rows
+of the log. Tried and not kept: a thread that prepares the next batch; on CPU and at this size drawing a batch
+is 0.01 % of a step.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lm import checkpoint as ckpt
+from lm.config import Config, ConfigError
+from lm.data import Sampler, TokenFile, TokenFileError, to_device
+from lm.devices import synchronize
+from lm.evaluate import Evaluation, count_bytes, evaluate, find_tokenizer
+from lm.generate import escape, stream_text
+from lm.model import TransformerLM
+from lm.optim import clip_gradients, make_optimizer, rate_factor
+from lm.plot import draw, read_metrics
+from lm.runlog import Metrics, Progress, say
+
+
+class Interrupted(Exception):  # noqa: N818 - not an error
+    """The run was asked to stop by a signal."""
+
+
+class DivergedError(RuntimeError):
+    """The loss or the gradient is no longer a finite number."""
+
+
+class Trainer:
+    """A run: model, data, optimizer, and the folder they are kept in.
+
+    Args:
+        config: all settings.
+        run: the run folder.
+        device: where to train.
+        quiet: print no row for each log step where there is no terminal.
+    """
+
+    def __init__(self, config: Config, run: Path, device: torch.device, *, quiet: bool = False) -> None:
+        self.config, self.run, self.device, self.quiet = config, run, device, quiet
+        model, data = config.model, config.data
+        if data.train_bin is None or data.valid_bin is None:
+            raise ConfigError(["give both `--train-bin` and `--valid-bin`"])
+        self.train_tokens = TokenFile(data.train_bin, dtype=data.dtype, vocab_size=model.vocab_size)
+        self.valid_tokens = TokenFile(data.valid_bin, dtype=data.dtype, vocab_size=model.vocab_size)
+        digests = {self.train_tokens.tokenizer_sha256, self.valid_tokens.tokenizer_sha256} - {None}
+        if len(digests) > 1:
+            raise TokenFileError(f"{data.train_bin} and {data.valid_bin} were made with different tokenizers")
+        self.tokenizer_sha256 = next(iter(digests), None)
+        self.sampler = Sampler(
+            self.train_tokens.num_tokens, model.context_length, data.batch_size, config.run.seed, data.sampler
+        )
+        if self.valid_tokens.num_tokens < 2:
+            raise TokenFileError(f"{data.valid_bin} holds fewer than two tokens")
+        torch.manual_seed(config.run.seed)
+        self.model = TransformerLM(model).to(device)
+        self.model.checkpoint_activations = config.run.checkpoint_activations
+        self.forward: Any = self.model
+        self.optimizer = make_optimizer(self.model, config.optim)
+        self.tokenizer, self.tokenizer_note = find_tokenizer(
+            data.tokenizer, self.train_tokens, run / "tokenizer"
+        )
+        self.byte_lengths = count_bytes(self.tokenizer, model.vocab_size) if self.tokenizer else None
+        self.metrics = Metrics(run / "metrics.jsonl")
+        self.step = 0
+        self.loss_sum = torch.zeros((), device=device)
+        self.loss_count = 0
+        self.best: tuple[float, int] | None = None  # lowest validation loss and its step
+        self.elapsed_s = 0.0
+        self.stop_signal = 0
+        self.save_failed = False
+
+    # -- checkpoints
+    # ----------------------------------------------------------------------------------------------
+
+    def identity(self) -> dict[str, Any]:
+        """Return what has to be equal for a checkpoint to be continued."""
+        c = self.config
+        values: dict[str, Any] = {
+            f"model.{k}": v for k, v in c.to_dict()["model"].items() if k != "attention"
+        }
+        values |= {f"train data {k}": v for k, v in self.train_tokens.fingerprint().items()}
+        values |= {"optimizer": c.optim.optimizer, "seed": c.run.seed}
+        return values | {k: getattr(c.data, k) for k in ("batch_size", "sampler")}
+
+    def save(self) -> None:
+        """Write a checkpoint; if that fails twice, say so and go on."""
+        loss_sum = float(self.loss_sum)
+        if not math.isfinite(loss_sum):
+            raise DivergedError(self.divergence("loss"))
+        state = {
+            "step": self.step,
+            "config": self.config.to_dict(),
+            "identity": self.identity(),
+            "tokenizer_sha256": self.tokenizer.sha256 if self.tokenizer else self.tokenizer_sha256,
+            "loss_sum": loss_sum,
+            "loss_count": self.loss_count,
+            "best": self.best,
+            "elapsed_s": self.elapsed_s,
+            "threads": torch.get_num_threads(),
+        }
+        held = ckpt.Checkpoint(
+            model=dict(self.model.named_parameters()),
+            optimizer={**self.optimizer.state, "random_state": torch.get_rng_state()},
+            state=state,
+        )
+        for attempt in (1, 2):
+            try:
+                ckpt.save(self.run, held)
+                ckpt.prune(self.run, self.config.run.keep_last, self.best[1] if self.best else None)
+                return
+            except OSError as error:
+                say(f"warning: no checkpoint at step {self.step}: {error.strerror} (attempt {attempt})")
+        self.save_failed = True
+
+    def restore(self, mode: str) -> None:
+        """Continue from the newest checkpoint; with "auto" from the newest that is whole, or from the start.
+
+        Raises:
+            CheckpointError: none there, damaged, or of another model, data or tokenizer.
+        """
+        folders = ckpt.steps(self.run)[::-1]
+        if not folders and mode != "auto":
+            raise ckpt.CheckpointError(
+                f"no checkpoint in {self.run}; `--resume auto` would start from the beginning"
+            )
+        for folder in folders:
+            try:
+                self.continue_from(folder, ckpt.load(folder))
+                return
+            except (ckpt.CheckpointError, OSError) as error:
+                if mode != "auto" or isinstance(error, MismatchError):
+                    raise
+                say(f"WARNING: {error}; falling back to the checkpoint before it")
+        say("no checkpoint to resume from: starting from the beginning")
+        self.metrics.keep_until(0)
+
+    def continue_from(self, folder: Path, held: ckpt.Checkpoint) -> None:
+        """Take over weights, optimizer, sums and random state."""
+        if changed := ckpt.differences(held.state["identity"], self.identity()):
+            raise MismatchError(
+                f"{folder} is of another run:\n" + "\n".join(f"  - {line}" for line in changed)
+            )
+        for line in ckpt.differences(held.state["config"]["optim"], self.config.to_dict()["optim"]):
+            say(f"changed since the checkpoint: {line}")
+        ckpt.load_weights(self.model, held.model, folder)
+        torch.set_rng_state(held.optimizer.pop("random_state"))
+        if held.optimizer.keys() != self.optimizer.state.keys():
+            raise ckpt.CheckpointError(f"{folder}: the optimizer's state is of other parameters")
+        for name, tensor in held.optimizer.items():
+            self.optimizer.state[name].copy_(tensor)
+        self.step = self.optimizer.num_steps = held.step
+        self.loss_sum.fill_(held.state["loss_sum"])
+        self.loss_count = held.state["loss_count"]
+        self.best = tuple(held.state["best"]) if held.state["best"] else None
+        self.elapsed_s = held.state["elapsed_s"]
+        self.metrics.keep_until(self.step)
+        if held.state["threads"] != torch.get_num_threads():
+            say("other number of threads than before: the loss will be close, not equal in the last bit")
+        say(f"resumed   {folder} at step {self.step}")
+
+    # -- training
+    # -------------------------------------------------------------------------------------------------
+
+    def train_step(self) -> Tensor:
+        """Do one optimizer step; return the gradient norm, on the device."""
+        accumulate = self.config.run.accumulate
+        windows = self.train_tokens.windows(
+            self.sampler.starts(self.step), self.config.model.context_length + 1
+        )
+        for part in windows.reshape(accumulate, -1, windows.shape[1]):
+            inputs, targets = to_device(part, self.device)
+            loss = self.forward(inputs, targets) / accumulate
+            loss.backward()
+            self.loss_sum += loss.detach()
+        norm = clip_gradients(self.model.parameters(), self.config.optim.grad_clip)
+        self.optimizer.step(rate_factor(self.step, self.config.optim))
+        self.optimizer.zero_grad()
+        self.step += 1
+        self.loss_count += 1
+        return norm
+
+    def divergence(self, what: str) -> str:
+        """Return what to say when numbers are no longer finite."""
+        lr = self.config.optim.lr * rate_factor(self.step - 1, self.config.optim)
+        return (
+            f"{what} is not finite at step {self.step} (lr {lr:.2e}, first window at token "
+            f"{self.sampler.starts(self.step - 1)[0]}); the last checkpoint is kept. "
+            "Try a lower `--lr`, more `--warmup-iters`, or `--matmul fp32`"
+        )
+
+    def log(self, norm: Tensor, num_steps: int, seconds: float, progress: Progress) -> None:
+        """Write and show a row; the only place in the loop that waits for the device."""
+        row = {
+            "step": self.step,
+            "loss": float(self.loss_sum) / self.loss_count,
+            "lr": self.config.optim.lr * rate_factor(self.step - 1, self.config.optim),
+            "grad_norm": float(norm),
+        }
+        if not math.isfinite(row["loss"]) or not math.isfinite(row["grad_norm"]):
+            raise DivergedError(self.divergence("loss" if not math.isfinite(row["loss"]) else "gradient"))
+        rate = num_steps * self.config.data.batch_size * self.config.model.context_length / seconds
+        row |= {"tokens_per_s": round(rate), "gflops": round(rate * self.model.flops_per_token() / 1e9)}
+        row |= {"epoch": round(self.sampler.epoch(self.step), 4), "elapsed_s": round(self.elapsed_s, 2)}
+        self.loss_sum.zero_()
+        self.loss_count = 0
+        self.metrics.write(row)
+        progress.show(row, quiet=self.quiet)
+
+    def run_steps(self) -> None:
+        """Train to the last step, logging, evaluating and saving on the way.
+
+        Raises:
+            Interrupted: a signal came; the checkpoint is written.
+            DivergedError: loss or gradient not finite; nothing was saved over.
+        """
+        settings = self.config.run
+        progress = Progress(settings.max_iters, self.step)
+        mark_s, mark_step = time.monotonic(), self.step
+        while self.step < settings.max_iters:
+            norm = self.train_step()
+            last = self.step == settings.max_iters
+            if self.step % settings.log_every == 0 or last:
+                synchronize(self.device)
+                seconds = time.monotonic() - mark_s
+                self.elapsed_s += seconds
+                self.log(norm, self.step - mark_step, max(seconds, 1e-9), progress)
+                mark_s, mark_step = time.monotonic(), self.step
+            if self.step % settings.eval_every == 0 or last:
+                self.evaluate_and_show()
+                self.save()
+                mark_s, mark_step = time.monotonic(), self.step
+            elif self.stop_signal:
+                self.save()
+            if self.stop_signal:
+                raise Interrupted
+
+    def evaluate_and_show(self) -> None:
+        """Evaluate on a fixed sample of the validation file, draw the curves, write a sample story."""
+        windows = self.config.run.eval_iters * self.config.data.batch_size
+        result = evaluate(
+            self.model, self.valid_tokens, self.device, num_windows=windows, byte_lengths=self.byte_lengths
+        )
+        if self.best is None or result.loss < self.best[0]:
+            self.best = (result.loss, self.step)
+        self.metrics.write({"step": self.step, **rounded(result, "valid")})
+        say(f"step {self.step}: validation {result}" + ("  (best)" if self.best[1] == self.step else ""))
+        self.draw_curves()
+        self.write_sample()
+
+    def draw_curves(self) -> None:
+        """Draw the curves anew; a failure to do so is told and no more."""
+        try:
+            draw(self.run)
+        except OSError as error:
+            say(f"warning: curves not drawn: {error}")
+
+    def write_sample(self) -> None:
+        """Write a story to samples/, and its first line to the screen."""
+        settings = self.config.run
+        if self.tokenizer is None or settings.sample_tokens == 0:
+            return
+        try:
+            pieces = stream_text(
+                self.model,
+                self.tokenizer,
+                settings.prompt,
+                settings.sample_tokens,
+                temperature=0.8,
+                top_p=0.95,
+            )
+            story = settings.prompt + "".join(pieces)
+            folder = self.run / "samples"
+            folder.mkdir(exist_ok=True)
+            ckpt.replace_file(folder / f"step-{self.step:08d}.txt", (story + "\n").encode())
+            first = escape(" ".join(story.split()))
+            say(f"  {first[:100]}{'…' if len(first) > 100 else ''}")
+        except (OSError, ValueError) as error:
+            say(f"warning: no sample: {error}")
+
+    def finish(self) -> Evaluation:
+        """Evaluate on the whole validation file and add the result to the metrics, once."""
+
+        def poll(part: float) -> None:
+            if sys.stdout.isatty():
+                print(f"\r\033[Kvalidation on the whole file {part:4.0%}", end="", flush=True)
+            if self.stop_signal:
+                raise Interrupted
+
+        result = evaluate(
+            self.model, self.valid_tokens, self.device, byte_lengths=self.byte_lengths, progress=poll
+        )
+        if not any("whole_valid_loss" in row for row in read_metrics(self.metrics.path)):
+            self.metrics.write({"step": self.step, **rounded(result, "whole_valid")})
+        return result
+
+
+class MismatchError(ckpt.CheckpointError):
+    """The checkpoint belongs to another model, data set or tokenizer."""
+
+
+def rounded(result: Evaluation, prefix: str) -> dict[str, Any]:
+    """Return an evaluation as fields of a row."""
+    row: dict[str, Any] = {f"{prefix}_loss": result.loss, f"{prefix}_perplexity": result.perplexity}
+    return row | {f"{prefix}_bits_per_byte": result.bits_per_byte, f"{prefix}_tokens": result.num_tokens}

@@ -1,0 +1,113 @@
+//! The block scanner: the piece boundaries of 64 bytes together, from masks of their classes.
+//!
+//! A block begins where a piece begins, at any address, so nothing is carried from block to block. A pattern computes
+//! from the masks a mask of piece starts ([`Rules::starts`]); its bits are written out as ends, and the last of them is
+//! where the next block begins. Whatever the masks cannot tell is left to the pattern's scalar scanner, one piece at a
+//! time: what stands at the first byte above 0x7F, and pieces longer than the block.
+//!
+//! Cost: some fifty instructions for the classes and thirty for the boundaries of 64 ASCII bytes, then three for each
+//! piece. About three bytes in 64 are looked at twice.
+//!
+//! Rejected: aligned blocks with carried state, which look at each byte once, but need the classes of the character
+//! before and after in all rules, a boundary that stays undecided over many blocks (whitespace after a newline), and a
+//! way into and out of the scalar scanner in the middle of a piece.
+
+use super::simd::{Classify, Level, Masks, Task};
+
+/// A pattern, as block rules and as the scanner that decides what these leave open.
+pub trait Rules: Copy {
+    /// The places in a block at which pieces start, bit `i` for byte `i`.
+    ///
+    /// `text` goes on behind the block; a piece starts at its first byte. Only bytes in `valid`, the low bits of the mask,
+    /// are ASCII and part of the text; the answer must be right for these, whatever follows. It may leave out starts, but
+    /// only if it leaves out all that follow too; bit 0 and bits outside of `valid` are ignored.
+    fn starts(self, masks: &Masks, valid: u64, text: &[u8]) -> u64;
+
+    /// The end of the piece that starts at `at`, which lies within `text`.
+    fn piece_end(self, text: &[u8], at: usize) -> usize;
+}
+
+/// Writes the ends of the next pieces of `text` from `start` on; returns how many: `ends.len()` unless the text is done.
+#[inline]
+pub fn fill(level: Level, rules: impl Rules, text: &[u8], start: usize, ends: &mut [u32]) -> usize {
+    level.run(Fill { rules, text, start, ends })
+}
+
+struct Fill<'a, R> {
+    rules: R,
+    text: &'a [u8],
+    start: usize,
+    ends: &'a mut [u32],
+}
+
+impl<R: Rules> Task for Fill<'_, R> {
+    #[inline(always)]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "texts are shorter than 4 GiB: `Pretokenizer::check_length`"
+    )]
+    fn run<C: Classify>(self, classify: C) -> usize {
+        let Self { rules, text, start: mut at, ends } = self;
+        let mut num_ends = 0;
+        while num_ends < ends.len() && at < text.len() {
+            if C::USES_MASKS
+                && let Some(block) = text[at..].first_chunk::<64>()
+                && (block[0] | block[1]) < 0x80
+            {
+                let masks = classify.masks(block);
+                let valid = masks.wide.wrapping_sub(1) & !masks.wide; // below the lowest bit of `wide`, or all
+                let starts = rules.starts(&masks, valid, &text[at..]) & valid & !1;
+                if starts != 0 {
+                    let num_starts = starts.count_ones() as usize;
+                    if let Some(room) = ends[num_ends..].first_chunk_mut() {
+                        write_ends(starts, at as u32, room);
+                        num_ends += num_starts;
+                        at += starts.ilog2() as usize;
+                    } else {
+                        let mut last = [0; 64];
+                        write_ends(starts, at as u32, &mut last);
+                        let num_starts = num_starts.min(ends.len() - num_ends);
+                        ends[num_ends..num_ends + num_starts].copy_from_slice(&last[..num_starts]);
+                        num_ends += num_starts;
+                        at = last[num_starts - 1] as usize;
+                    }
+                    if masks.wide == 0 || num_ends == ends.len() {
+                        continue;
+                    }
+                }
+            }
+            at = rules.piece_end(text, at);
+            ends[num_ends] = at as u32;
+            num_ends += 1;
+        }
+        num_ends
+    }
+}
+
+/// Writes the places of the bits of `mask`, plus `base`, and some rubbish behind them: eight at a time, so that the
+/// number of bits, which no processor can foresee, decides a branch only every eight.
+#[inline(always)]
+fn write_ends(mut mask: u64, base: u32, ends: &mut [u32; 64]) {
+    for ends in ends.as_chunks_mut::<8>().0 {
+        for end in ends {
+            *end = base.wrapping_add(mask.trailing_zeros());
+            mask &= mask.wrapping_sub(1);
+        }
+        if mask == 0 {
+            break;
+        }
+    }
+}
+
+/// The bits of `among` that can be reached from a bit of `from` over bits of `among` alone, going up; `from` included.
+#[inline(always)]
+pub fn reach(from: u64, among: u64) -> u64 {
+    let from = from & among;
+    ((from.wrapping_add(among) ^ among) | from) & among
+}
+
+/// The first bit of each run of bits.
+#[inline(always)]
+pub fn first(mask: u64) -> u64 {
+    mask & !(mask << 1)
+}
