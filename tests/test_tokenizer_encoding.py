@@ -351,11 +351,11 @@ def test_time_is_linear(family: str) -> None:
     ]
     for pattern in ("gpt2", "cl100k", "o200k"):
         tokenizer = Tokenizer.train_from_iterator(corpus, 300, pattern=pattern)
-        copy_of(tokenizer).encode(make(300_000))  # warm up
+        copy_of(tokenizer).encode(make(400_000))  # warm up
         ratios = []
         for _ in range(3):
             elapsed_s = []
-            for num_bytes in (300_000, 600_000):
+            for num_bytes in (400_000, 800_000):
                 cold = copy_of(tokenizer)
                 text = make(num_bytes)
                 # Of this thread alone, so that a busy machine does not matter; texts this short stay on it.
@@ -365,7 +365,7 @@ def test_time_is_linear(family: str) -> None:
                 assert cold.decode(ids) == text
             ratios.append(elapsed_s[1] / elapsed_s[0])
             # A long piece costs n log n and falls out of the caches; what is quadratic would take four times.
-            if ratios[-1] < 3.2 or elapsed_s[1] < 0.02:
+            if ratios[-1] < 2.5 or elapsed_s[1] < 0.02:
                 break
         else:
             pytest.fail(f"{pattern}: twice the text takes {min(ratios):.1f} times as long")
