@@ -153,7 +153,8 @@ def recorded(name: str, vocabulary: str) -> Iterator[tuple[str, list[int]]]:
     if name == "utf8":
         yield text, [int(token_id) for token_id in ids.split(",")]
         return
-    for line, numbers in zip(text.splitlines(), ids.splitlines(), strict=True):
+    # Not `splitlines`, which cuts at more than newlines.
+    for line, numbers in zip(text.split("\n"), ids.split("\n"), strict=True):
         unescaped = line.replace("\\n", "\n").replace("\\s", " ")
         yield unescaped, [int(token_id) for token_id in numbers.split(",") if token_id.strip()]
 

@@ -33,6 +33,7 @@ TieBreak = Literal["bytes", "huggingface"]
 END_OF_TEXT = "<|endoftext|>"
 NUM_BYTES = 256
 MAX_VOCAB_SIZE = 2**31
+MAX_INT64 = 2**63
 
 
 class Tokenizer:
@@ -462,18 +463,13 @@ class Tokenizer:
         Raises:
             UnknownTokenError: An id is not in the vocabulary.
         """
-        if isinstance(ids, list):
-            return self._core.decode_bytes(ids)
-        if isinstance(ids, int | str | bytes):
-            raise TypeError(f"ids={ids!r}: give a list of ids, such as [{ids!r}]")
-        array: Any = ids
-        kind = getattr(getattr(array, "dtype", None), "kind", "i")
-        if kind not in "iu":
-            raise TypeError(f"ids are {array.dtype}; give an array of integers")
-        if str(getattr(array, "dtype", "")) in ("uint16", "uint32") and hasattr(array, "__array_interface__"):
-            return self._core.decode_bytes(array)
-        # Arrays and tensors have `tolist`; the iterators of tensors give tensors, not numbers.
-        return self._core.decode_bytes(array.tolist() if hasattr(array, "tolist") else list(ids))
+        listed = ids if isinstance(ids, list) else _listed(ids)
+        try:
+            return self._core.decode_bytes(listed)
+        except OverflowError:
+            # Beyond what the extension takes as a number, so the first such id has not been named yet.
+            at, unknown = next((at, i) for at, i in enumerate(listed) if not -MAX_INT64 <= i < MAX_INT64)
+            raise UnknownTokenError(f"unknown token id {unknown} at position {at}") from None
 
     def decode_batch(self, batch: Iterable[Ids], errors: str = "replace") -> list[str]:
         """Return what `decode` gives for each list of ids."""
@@ -532,7 +528,7 @@ class Tokenizer:
         Raises:
             UnknownTokenError: The vocabulary has no such id.
         """
-        return self._core.token_bytes(token_id)
+        return self.decode_bytes([token_id])
 
     def token_id(self, token: Text) -> int:
         """Return the id of one token, given as its bytes or text; special tokens too.
@@ -569,9 +565,15 @@ class Tokenizer:
     def _special_arguments(
         self, allowed: Collection[str] | Literal["all"], disallowed: Collection[str] | Literal["all"]
     ) -> tuple[list[str] | None, list[str] | None]:
-        return self._special_names("allowed_special", allowed), self._special_names(
-            "disallowed_special", disallowed
-        )
+        """Check the arguments and take what is allowed out of what is disallowed; None stands for all."""
+        allowed_names = self._special_names("allowed_special", allowed)
+        disallowed_names = self._special_names("disallowed_special", disallowed)
+        if allowed_names is None:
+            return None, []
+        if allowed_names:
+            refused = self._special_tokens if disallowed_names is None else disallowed_names
+            disallowed_names = [name for name in refused if name not in allowed_names]
+        return allowed_names, disallowed_names
 
     def _special_names(self, argument: str, names: Collection[str] | Literal["all"]) -> list[str] | None:
         if isinstance(names, str):
@@ -612,7 +614,7 @@ class StreamDecoder:
             UnknownTokenError: An id is not in the vocabulary.
         """
         if isinstance(ids, int):
-            return self._decoder.decode(self._tokenizer.token_bytes(ids))
+            ids = [ids]
         return self._decoder.decode(self._tokenizer.decode_bytes(ids))
 
     def finish(self) -> str:
@@ -620,6 +622,20 @@ class StreamDecoder:
         text = self._decoder.decode(b"", final=True)
         self._decoder.reset()
         return text
+
+
+def _listed(ids: Ids) -> list[int] | NDArray[np.integer[Any]]:
+    """Return ids as the extension takes them: a list, or an array of the types in token files."""
+    if isinstance(ids, int | str | bytes):
+        raise TypeError(f"ids={ids!r}: give a list of ids, such as [{ids!r}]")
+    array: Any = ids
+    dtype = getattr(array, "dtype", None)
+    if getattr(dtype, "kind", "i") not in "iu":
+        raise TypeError(f"ids are {dtype}; give integers")
+    if hasattr(array, "__array_interface__") and str(dtype) in ("uint16", "uint32"):
+        return ids  # type: ignore[return-value]
+    # Other arrays and tensors have `tolist`; the iterators of tensors give tensors, not numbers.
+    return array.tolist() if hasattr(array, "tolist") else list(ids)
 
 
 # --- Checks of arguments ------------------------------------------------------------------------------------
