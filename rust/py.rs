@@ -3,6 +3,9 @@
 //! A long operation runs on threads of its own while the calling thread waits, handles signals and reports progress, so
 //! Ctrl-C is honoured at once and the core never calls into Python.
 
+// PyO3 hands arguments over as owned values, and a Python signature with keywords is one function.
+#![allow(clippy::needless_pass_by_value, clippy::too_many_arguments)]
+
 use crate::encoder::{Encoder, Specials};
 use crate::error::Error;
 use crate::monitor::Monitor;
@@ -179,12 +182,34 @@ fn check_threads(num_threads: Option<usize>) -> PyResult<()> {
     Ok(())
 }
 
-/// Token ids as NumPy holds them, in the smallest type for the vocabulary.
+/// Token ids as `NumPy` holds them, in the smallest type for the vocabulary.
 fn to_numpy(py: Python<'_>, ids: Vec<u32>, vocab_size: usize) -> Bound<'_, PyAny> {
     match Dtype::for_vocab(vocab_size) {
         #[allow(clippy::cast_possible_truncation)] // the vocabulary fits
         Dtype::Uint16 => ids.into_iter().map(|id| id as u16).collect::<Vec<_>>().into_pyarray(py).into_any(),
         Dtype::Uint32 => ids.into_pyarray(py).into_any(),
+    }
+}
+
+/// What to train, checked before any text is read.
+struct Plan {
+    vocab_size: usize,
+    pretokenizer: Pretokenizer,
+    specials: SpecialTokens,
+    tie_break: TieBreak,
+}
+
+impl Plan {
+    fn new(vocab_size: usize, special_tokens: Vec<String>, pattern: &str, tie_break: &str) -> PyResult<Self> {
+        let tie_break = tie_break_named(tie_break)?;
+        trainer::check_vocab_size(vocab_size, special_tokens.len())?;
+        let (pretokenizer, specials) = (Pretokenizer::new(pattern)?, SpecialTokens::new(&special_tokens)?);
+        Ok(Plan { vocab_size, pretokenizer, specials, tie_break })
+    }
+
+    fn train(&self, words: WordCounts, monitor: &Monitor) -> CoreResult<Core> {
+        let vocab = trainer::train(words, self.vocab_size, self.tie_break, monitor)?;
+        Core::build(vocab, self.pretokenizer.clone())
     }
 }
 
@@ -196,8 +221,7 @@ struct Core {
 }
 
 impl Core {
-    fn build(vocab: Vocab, pattern: &str) -> CoreResult<Self> {
-        let pretokenizer = Pretokenizer::new(pattern)?;
+    fn build(vocab: Vocab, pretokenizer: Pretokenizer) -> CoreResult<Self> {
         let sha256 = vocab.sha256(pretokenizer.pattern());
         Ok(Core { encoder: Encoder::new(vocab, pretokenizer)?, sha256 })
     }
@@ -272,7 +296,6 @@ impl Core {
 #[pymethods]
 impl Core {
     #[staticmethod]
-    #[allow(clippy::too_many_arguments)]
     fn train_files(
         py: Python<'_>,
         paths: Vec<PathBuf>,
@@ -283,20 +306,16 @@ impl Core {
         num_threads: Option<usize>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
-        let tie_break = tie_break_named(tie_break)?;
         check_threads(num_threads)?;
+        let plan = Plan::new(vocab_size, special_tokens, pattern, tie_break)?;
         run(py, progress.as_ref(), |monitor| {
-            trainer::check_vocab_size(vocab_size, special_tokens.len())?;
-            let pretokenizer = Pretokenizer::new(pattern)?;
-            let specials = SpecialTokens::new(&special_tokens)?;
-            let words = WordCounts::from_files(&paths, &pretokenizer, &specials, num_threads, monitor)?;
-            let vocab = trainer::train(words, vocab_size, tie_break, monitor)?;
-            Core::build(vocab, pattern)
+            let words =
+                WordCounts::from_files(&paths, &plan.pretokenizer, &plan.specials, num_threads, monitor)?;
+            plan.train(words, monitor)
         })
     }
 
     #[staticmethod]
-    #[allow(clippy::too_many_arguments)]
     fn train_iterator(
         py: Python<'_>,
         texts: &Bound<'_, PyAny>,
@@ -307,18 +326,15 @@ impl Core {
         num_threads: Option<usize>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
-        let tie_break = tie_break_named(tie_break)?;
         check_threads(num_threads)?;
+        let plan = Plan::new(vocab_size, special_tokens, pattern, tie_break)?;
         let texts = texts.try_iter()?.unbind();
         let monitor = Monitor::default();
         let (sender, batches) = sync_channel(2);
         let train = |monitor: &Monitor| {
-            trainer::check_vocab_size(vocab_size, special_tokens.len())?;
-            let pretokenizer = Pretokenizer::new(pattern)?;
-            let specials = SpecialTokens::new(&special_tokens)?;
-            let words = WordCounts::from_batches(batches, &pretokenizer, &specials, num_threads, monitor)?;
-            let vocab = trainer::train(words, vocab_size, tie_break, monitor)?;
-            Core::build(vocab, pattern)
+            let words =
+                WordCounts::from_batches(batches, &plan.pretokenizer, &plan.specials, num_threads, monitor)?;
+            plan.train(words, monitor)
         };
         run_with(py, progress.as_ref(), &monitor, train, |attention| {
             Python::attach(|py| send_texts(texts.bind(py), sender, attention))
@@ -329,7 +345,7 @@ impl Core {
     fn load(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
         run(py, None, |_| {
             let (vocab, pattern) = vocab_file::load(&path)?;
-            Core::build(vocab, &pattern)
+            Core::build(vocab, Pretokenizer::new(&pattern)?)
         })
     }
 
@@ -340,7 +356,9 @@ impl Core {
         merges: PathBuf,
         special_tokens: Vec<String>,
     ) -> PyResult<Self> {
-        run(py, None, |_| Core::build(vocab_file::load_gpt2(&vocab, &merges, &special_tokens)?, "gpt2"))
+        run(py, None, |_| {
+            Core::build(vocab_file::load_gpt2(&vocab, &merges, &special_tokens)?, Pretokenizer::new("gpt2")?)
+        })
     }
 
     #[staticmethod]
@@ -350,7 +368,9 @@ impl Core {
         pattern: &str,
         special_tokens: Vec<(String, Option<u32>)>,
     ) -> PyResult<Self> {
-        run(py, None, |_| Core::build(vocab_file::load_tiktoken(&path, &special_tokens)?, pattern))
+        run(py, None, |_| {
+            Core::build(vocab_file::load_tiktoken(&path, &special_tokens)?, Pretokenizer::new(pattern)?)
+        })
     }
 
     #[staticmethod]
@@ -366,7 +386,9 @@ impl Core {
             .map(|(id, bytes)| Ok((id.extract()?, bytes.cast::<PyBytes>()?.as_bytes().to_vec())));
         let tokens = tokens.collect::<PyResult<Vec<_>>>()?;
         let specials = special_tokens.into_iter().map(|token| (token, None)).collect();
-        run(py, None, |_| Core::build(Vocab::from_parts(tokens, &merges, specials)?, pattern))
+        run(py, None, |_| {
+            Core::build(Vocab::from_parts(tokens, &merges, specials)?, Pretokenizer::new(pattern)?)
+        })
     }
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
@@ -444,7 +466,6 @@ impl Core {
         Stream { core: slf, ordinary, carry: Mutex::default() }
     }
 
-    #[allow(clippy::too_many_arguments)]
     fn encode_file(
         &self,
         py: Python<'_>,
@@ -488,10 +509,8 @@ impl Core {
     fn vocab<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let vocab = self.encoder.vocab();
         let dict = PyDict::new(py);
-        for id in 0..u32::try_from(vocab.vocab_size()).unwrap_or(u32::MAX) {
-            if let Some(bytes) = vocab.token_bytes(id) {
-                dict.set_item(id, PyBytes::new(py, bytes))?;
-            }
+        for (id, bytes) in vocab.tokens() {
+            dict.set_item(id, PyBytes::new(py, bytes))?;
         }
         Ok(dict)
     }

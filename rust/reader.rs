@@ -106,44 +106,37 @@ impl ChunkReader {
     /// [`Error::Io`] with the file.
     pub fn next_chunk(&mut self, text: &mut Vec<u8>) -> Result<Option<Chunk>> {
         text.clear();
-        while let Some(source) = self.sources.get_mut(self.current) {
-            let file = match &mut self.open {
-                Some(file) => file,
-                None => self.open.insert(open(&source.path)?),
-            };
-            text.append(&mut self.carry);
-            // Cuts up to here were looked for already.
-            let mut searched = text.len();
-            let mut want = self.chunk_bytes.max(2 * text.len());
-            loop {
-                let missing = want - text.len();
-                let got = file.take(missing as u64).read_to_end(text).map_err(Error::io(&source.path))?;
-                source.num_bytes += got as u64;
-                let ends_source = got < missing;
-                let cut = if ends_source {
-                    text.len()
-                } else {
-                    match last_cut(&self.pretokenizer, &self.specials, text, searched) {
-                        Some(cut) => cut,
-                        None => {
-                            searched = text.len().saturating_sub(self.specials.longest() + 8);
-                            want = text.len() * 2;
-                            continue;
-                        }
-                    }
-                };
-                self.carry.extend_from_slice(&text[cut..]);
-                text.truncate(cut);
-                if ends_source {
-                    self.current += 1;
-                    self.open = None;
-                }
-                let chunk = Chunk { sequence: self.sequence, ends_source };
-                self.sequence += 1;
-                return Ok(Some(chunk));
+        let Some(source) = self.sources.get_mut(self.current) else { return Ok(None) };
+        let file = match &mut self.open {
+            Some(file) => file,
+            None => self.open.insert(open(&source.path)?),
+        };
+        text.append(&mut self.carry);
+        // Cuts up to here were looked for already.
+        let mut searched = text.len();
+        let mut want = self.chunk_bytes.max(2 * text.len());
+        let (cut, ends_source) = loop {
+            let missing = want - text.len();
+            let got = file.take(missing as u64).read_to_end(text).map_err(Error::io(&source.path))?;
+            source.num_bytes += got as u64;
+            if got < missing {
+                break (text.len(), true);
             }
+            if let Some(cut) = last_cut(&self.pretokenizer, &self.specials, text, searched) {
+                break (cut, false);
+            }
+            searched = text.len().saturating_sub(self.specials.longest() + 8);
+            want = text.len() * 2;
+        };
+        self.carry.extend_from_slice(&text[cut..]);
+        text.truncate(cut);
+        if ends_source {
+            self.current += 1;
+            self.open = None;
         }
-        Ok(None)
+        let chunk = Chunk { sequence: self.sequence, ends_source };
+        self.sequence += 1;
+        Ok(Some(chunk))
     }
 }
 

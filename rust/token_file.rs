@@ -31,7 +31,7 @@ pub enum Dtype {
 }
 
 impl Dtype {
-    /// `uint16` or `uint32`, as NumPy says.
+    /// `uint16` or `uint32`, as `NumPy` says.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -138,16 +138,18 @@ pub fn encode_file(
         reader::for_each_chunk(&pool, &reader, monitor, make_worker, |(worker, ids), text, chunk| {
             let mut part = writer.empty_part();
             ids.clear();
-            let encoded = encoder.encode_with(worker, text, specials, ids);
+            let outcome = encoder.encode_with(worker, text, specials, ids);
             part.num_tokens = ids.len() as u64;
             dtype.append(ids, &mut part.bytes);
             part.ends_source = chunk.ends_source;
             if let Some(end_of_text) = end_of_text {
                 part.docs.extend((1..).zip(&*ids).filter(|&(_, &id)| id == end_of_text).map(|(end, _)| end));
             }
-            writer.hand_over(chunk, encoded.map(|()| part), monitor)
+            writer.hand_over(chunk, outcome.map(|()| part), monitor)
         })?;
-    workers.into_iter().for_each(|(worker, _)| encoder.put_back(worker));
+    for (worker, _) in workers {
+        encoder.put_back(worker);
+    }
 
     let reader = reader.into_inner().unwrap_or_else(PoisonError::into_inner);
     let output_state = writer.state.into_inner().unwrap_or_else(PoisonError::into_inner);

@@ -7,8 +7,10 @@ use tinybpe::{
     Encoder, Error, Monitor, Pretokenizer, SpecialTokens, Specials, TieBreak, WordCounts, naive, trainer,
 };
 
+type Merges = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// An encoder trained on `texts`, with its merges as byte strings.
-fn trained(texts: &[&[u8]], num_merges: usize, pattern: &str) -> (Encoder, Vec<(Vec<u8>, Vec<u8>)>) {
+fn trained(texts: &[&[u8]], num_merges: usize, pattern: &str) -> (Encoder, Merges) {
     let pretokenizer = Pretokenizer::new(pattern).unwrap();
     let pieces: Vec<(&[u8], u64)> =
         texts.iter().flat_map(|text| split(text, &pretokenizer)).map(|piece| (piece, 1)).collect();

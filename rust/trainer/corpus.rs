@@ -54,7 +54,7 @@ pub(super) struct Corpus<S> {
 
 impl<S: Slot> Corpus<S> {
     /// Words of one byte have no pair and are left out.
-    pub fn new(words: WordCounts) -> Result<Self> {
+    pub fn new(words: &WordCounts) -> Result<Self> {
         let mut order: Vec<(u64, &[u8])> =
             words.iter().filter(|(word, count)| word.len() > 1 && *count > 0).map(|(w, c)| (c, w)).collect();
         order.sort_unstable_by_key(|&(count, _)| std::cmp::Reverse(count));

@@ -1,7 +1,7 @@
 //! Word counts -> merges.
 //!
 //! The rule (DESIGN contract): take the pair of adjacent tokens with the highest count, replace it everywhere, repeat. Ties
-//! go by [`TieBreak`].
+//! go by [`TieBreak`]. A pair that would make a token of over [`MAX_TOKEN_BYTES`] is passed over.
 //!
 //! What makes it fast rests on one fact: a pair of adjacent tokens comes into being only when the younger of the two does.
 //! So all places of a pair are known the moment it is made, in order, and afterwards its count only falls:
@@ -26,7 +26,7 @@ mod tokens;
 
 use crate::error::{Error, Result};
 use crate::monitor::{Monitor, Phase};
-use crate::vocab::Vocab;
+use crate::vocab::{MAX_TOKEN_BYTES, Vocab};
 use crate::word_counts::WordCounts;
 use corpus::{Corpus, Slot};
 use places::{List, Places};
@@ -72,10 +72,10 @@ struct Kept {
 pub fn train(words: WordCounts, vocab_size: usize, tie_break: TieBreak, monitor: &Monitor) -> Result<Vocab> {
     let special_tokens = words.special_tokens().to_vec();
     let num_merges = check_vocab_size(vocab_size, special_tokens.len())?;
-    let merges = if num_merges + 256 <= usize::from(u16::MAX) - 1 {
-        Trainer::<u16>::new(words, num_merges, tie_break)?.run(monitor)?
+    let merges = if num_merges + 256 < usize::from(u16::MAX) {
+        learn(Corpus::<u16>::new(&words)?, words, num_merges, tie_break, monitor)?
     } else {
-        Trainer::<u32>::new(words, num_merges, tie_break)?.run(monitor)?
+        learn(Corpus::<u32>::new(&words)?, words, num_merges, tie_break, monitor)?
     };
     match tie_break {
         TieBreak::Bytes => Vocab::from_merges(&merges, &special_tokens),
@@ -126,10 +126,22 @@ struct Trainer<S> {
     num_new_tokens: usize,
 }
 
+/// Learns from a corpus; the words that it was made of are not needed beside it.
+fn learn<S: Slot>(
+    corpus: Corpus<S>,
+    words: WordCounts,
+    num_new_tokens: usize,
+    tie_break: TieBreak,
+    monitor: &Monitor,
+) -> Result<Vec<(u32, u32)>> {
+    drop(words);
+    Trainer::new(corpus, num_new_tokens, tie_break).run(monitor)
+}
+
 impl<S: Slot> Trainer<S> {
-    fn new(words: WordCounts, num_new_tokens: usize, tie_break: TieBreak) -> Result<Self> {
-        Ok(Trainer {
-            corpus: Corpus::new(words)?,
+    fn new(corpus: Corpus<S>, num_new_tokens: usize, tie_break: TieBreak) -> Self {
+        Trainer {
+            corpus,
             tokens: Tokens::new(tie_break),
             kept: FxHashMap::default(),
             places: Places::default(),
@@ -137,7 +149,7 @@ impl<S: Slot> Trainer<S> {
             merged: FxHashSet::default(),
             threshold: u64::MAX,
             num_new_tokens,
-        })
+        }
     }
 
     fn run(mut self, monitor: &Monitor) -> Result<Vec<(u32, u32)>> {
@@ -220,6 +232,10 @@ impl<S: Slot> Trainer<S> {
     }
 
     fn keep(&mut self, left: u32, right: u32, kept: Kept) {
+        let len = self.tokens.bytes(left).len() + self.tokens.bytes(right).len();
+        if len > MAX_TOKEN_BYTES {
+            return self.places.drop(kept.places);
+        }
         self.queue.push(self.tokens.candidate(left, right, kept.count), &self.tokens);
         self.kept.insert(pair(left, right), kept);
     }

@@ -149,7 +149,7 @@ impl WordCounts {
     ///
     /// # Errors
     /// [`Error::Training`] if pattern or special tokens differ, or for a sum beyond 2^63.
-    pub fn merge(self, other: WordCounts) -> Result<Self> {
+    pub fn merge(&self, other: &WordCounts) -> Result<Self> {
         if self.pattern != other.pattern {
             return Err(Error::Training(format!(
                 "counts of different patterns cannot be merged: `{}` and `{}`",
@@ -266,7 +266,7 @@ impl<'a> Counter<'a> {
         Worker {
             counter: self,
             front: vec![(0, 0); 1 << FRONT_BITS],
-            batches: vec![Vec::with_capacity(BATCH); 1 << SHARD_BITS],
+            batches: (0..1 << SHARD_BITS).map(|_| Vec::with_capacity(BATCH)).collect(),
             long: FxHashMap::default(),
             ends: vec![0; 1024],
         }
