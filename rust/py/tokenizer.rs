@@ -1,13 +1,10 @@
-//! The extension module `tinybpe._tinybpe`: converts, releases the interpreter around every core call, maps errors.
-//!
-//! A long operation runs on threads of its own while the calling thread waits, handles signals and reports progress, so
-//! Ctrl-C is honoured at once and the core never calls into Python.
+//! The class `Core`: a tokenizer as Python holds it.
 
-// PyO3 hands arguments over as owned values, and a Python signature with keywords is one function.
-#![allow(clippy::needless_pass_by_value, clippy::too_many_arguments)]
-
+use super::CoreResult;
+use super::convert::{check_threads, text_bytes, tie_break_named, to_numpy};
+use super::run::{run, run_with, send_texts};
+use super::stream::Stream;
 use crate::encoder::{Encoder, Specials};
-use crate::error::Error;
 use crate::monitor::Monitor;
 use crate::pretokenizer::Pretokenizer;
 use crate::special::{self, SpecialTokens};
@@ -15,181 +12,15 @@ use crate::token_file::{self, Dtype, Options};
 use crate::trainer::{self, TieBreak};
 use crate::vocab::Vocab;
 use crate::vocab_file;
-use crate::word_counts::{TextBatch, WordCounts};
+use crate::word_counts::WordCounts;
 use numpy::{IntoPyArray, PyArray1, PyArrayMethods};
-use pyo3::exceptions::{PyKeyboardInterrupt, PyOSError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyString};
+use pyo3::types::{PyBytes, PyDict, PyList};
 use std::path::PathBuf;
-use std::sync::Mutex;
-use std::sync::mpsc::{SyncSender, sync_channel};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::sync_channel;
 
-type CoreResult<T> = crate::error::Result<T>;
-
-/// How often the calling thread looks for signals while the core works.
-const SIGNALS_EVERY: Duration = Duration::from_millis(50);
-/// How often a progress callback is called at most.
-const PROGRESS_EVERY: Duration = Duration::from_millis(100);
-/// Bytes of text drained from a Python iterator at a time.
-const BATCH_BYTES: usize = 4 << 20;
 /// A call on less text than this is over before anybody presses a key: it needs no thread of its own.
 const LONG_BYTES: usize = 1 << 20;
-
-fn to_py(error: Error) -> PyErr {
-    Python::attach(|py| {
-        let (class, message) = match error {
-            Error::Interrupted => return PyKeyboardInterrupt::new_err(()),
-            Error::Io { path, source } => return os_error(py, path, &source),
-            Error::Pattern { .. } => ("PatternError", error.to_string()),
-            Error::SpecialToken(_) => ("SpecialTokenError", error.to_string()),
-            Error::UnknownToken { .. } => ("UnknownTokenError", error.to_string()),
-            Error::Vocab(_) => ("VocabError", error.to_string()),
-            Error::VocabFile { .. } => ("VocabFileError", error.to_string()),
-            Error::Training(_) => ("TrainingError", error.to_string()),
-            Error::TokenFile { .. } => ("TokenFileError", error.to_string()),
-        };
-        let raised = py.import("tinybpe.errors").and_then(|module| module.getattr(class)?.call1((message,)));
-        raised.map_or_else(|error| error, PyErr::from_value)
-    })
-}
-
-/// The subclass of `OSError` for its number, with the file's name, as `open` raises it.
-fn os_error(py: Python<'_>, path: PathBuf, source: &std::io::Error) -> PyErr {
-    let number = source.raw_os_error().or_else(|| match source.kind() {
-        std::io::ErrorKind::IsADirectory => py.import("errno").ok()?.getattr("EISDIR").ok()?.extract().ok(),
-        _ => None,
-    });
-    let Some(number) = number else { return PyOSError::new_err(format!("{}: {source}", path.display())) };
-    let text = py.import("os").and_then(|os| os.call_method1("strerror", (number,))?.extract::<String>());
-    PyOSError::new_err((number, text.unwrap_or_default(), path))
-}
-
-impl From<Error> for PyErr {
-    fn from(error: Error) -> Self {
-        to_py(error)
-    }
-}
-
-fn internal_error(py: Python<'_>) -> PyErr {
-    let raised = py.import("tinybpe.errors").and_then(|module| {
-        module.getattr("InternalError")?.call1(("the core panicked; please report this with the input",))
-    });
-    raised.map_or_else(|error| error, PyErr::from_value)
-}
-
-/// Runs `work` on another thread; this one handles signals and calls `progress(stage, unit, done, total)`.
-fn run<T: Send>(
-    py: Python<'_>,
-    progress: Option<&Py<PyAny>>,
-    work: impl FnOnce(&Monitor) -> CoreResult<T> + Send,
-) -> PyResult<T> {
-    let monitor = Monitor::default();
-    run_with(py, progress, &monitor, work, |_| Ok(()))
-}
-
-/// [`run`], with something to do on this thread meanwhile.
-fn run_with<T: Send>(
-    py: Python<'_>,
-    progress: Option<&Py<PyAny>>,
-    monitor: &Monitor,
-    work: impl FnOnce(&Monitor) -> CoreResult<T> + Send,
-    meanwhile: impl FnOnce(&Attention<'_>) -> PyResult<()> + Send,
-) -> PyResult<T> {
-    let attention = Attention { progress, monitor, reported: Mutex::new(Instant::now()) };
-    let (outcome, raised) = py.detach(|| {
-        std::thread::scope(|scope| {
-            let waiting = std::thread::current();
-            let handle = scope.spawn(move || {
-                let result = work(monitor);
-                waiting.unpark();
-                result
-            });
-            let mut raised = meanwhile(&attention).err();
-            while !handle.is_finished() {
-                if raised.is_some() {
-                    monitor.stop();
-                }
-                std::thread::park_timeout(SIGNALS_EVERY);
-                if raised.is_none() {
-                    raised = Python::attach(|py| attention.pay(py)).err();
-                }
-            }
-            (handle.join(), raised)
-        })
-    });
-    if let Some(error) = raised {
-        return Err(error);
-    }
-    let result = outcome.map_err(|_| internal_error(py))??;
-    attention.report(py)?;
-    Ok(result)
-}
-
-/// What the calling thread gives to Python while the core works.
-struct Attention<'a> {
-    progress: Option<&'a Py<PyAny>>,
-    monitor: &'a Monitor,
-    reported: Mutex<Instant>,
-}
-
-impl Attention<'_> {
-    /// Runs signal handlers, and reports progress if it is time to.
-    fn pay(&self, py: Python<'_>) -> PyResult<()> {
-        py.check_signals()?;
-        let due = self.reported.try_lock().is_ok_and(|mut reported| {
-            let due = reported.elapsed() >= PROGRESS_EVERY;
-            if due {
-                *reported = Instant::now();
-            }
-            due
-        });
-        if due { self.report(py) } else { Ok(()) }
-    }
-
-    fn report(&self, py: Python<'_>) -> PyResult<()> {
-        let Some(progress) = self.progress else { return Ok(()) };
-        let (phase, done, total) = self.monitor.snapshot();
-        let (name, unit) = phase.name_and_unit();
-        progress.call1(py, (name, unit, done, total))?;
-        Ok(())
-    }
-}
-
-/// The bytes of a `str` or `bytes`.
-fn text_bytes<'a>(text: &'a Bound<'_, PyAny>) -> PyResult<&'a [u8]> {
-    if let Ok(text) = text.cast::<PyString>() {
-        Ok(text.to_str()?.as_bytes())
-    } else if let Ok(text) = text.cast::<PyBytes>() {
-        Ok(text.as_bytes())
-    } else {
-        Err(PyTypeError::new_err(format!("expected str or bytes, got {}", text.get_type().name()?)))
-    }
-}
-
-fn tie_break_named(name: &str) -> PyResult<TieBreak> {
-    match name {
-        "bytes" => Ok(TieBreak::Bytes),
-        "huggingface" => Ok(TieBreak::HuggingFace),
-        _ => Err(PyValueError::new_err(format!("tie_break `{name}` is not one of bytes, huggingface"))),
-    }
-}
-
-fn check_threads(num_threads: Option<usize>) -> PyResult<()> {
-    if num_threads == Some(0) {
-        return Err(PyValueError::new_err("num_threads is 0, the least is 1; None takes one per core"));
-    }
-    Ok(())
-}
-
-/// Token ids as `NumPy` holds them, in the smallest type for the vocabulary.
-fn to_numpy(py: Python<'_>, ids: Vec<u32>, vocab_size: usize) -> Bound<'_, PyAny> {
-    match Dtype::for_vocab(vocab_size) {
-        #[allow(clippy::cast_possible_truncation)] // the vocabulary fits
-        Dtype::Uint16 => ids.into_iter().map(|id| id as u16).collect::<Vec<_>>().into_pyarray(py).into_any(),
-        Dtype::Uint32 => ids.into_pyarray(py).into_any(),
-    }
-}
 
 /// What to train, checked before any text is read.
 struct Plan {
@@ -215,8 +46,8 @@ impl Plan {
 
 /// A tokenizer: vocabulary and pattern, immutable, shared by any number of threads.
 #[pyclass(frozen, module = "tinybpe._tinybpe")]
-struct Core {
-    encoder: Encoder,
+pub struct Core {
+    pub encoder: Encoder,
     sha256: String,
 }
 
@@ -463,7 +294,7 @@ impl Core {
     }
 
     fn stream(slf: Py<Self>, ordinary: bool) -> Stream {
-        Stream { core: slf, ordinary, carry: Mutex::default() }
+        Stream::new(slf, ordinary)
     }
 
     fn encode_file(
@@ -548,83 +379,4 @@ impl Core {
     fn sha256(&self) -> &str {
         &self.sha256
     }
-}
-
-/// Drains an iterator of texts into batches; ends when it does, or when nobody takes them any more.
-fn send_texts(
-    texts: &Bound<'_, pyo3::types::PyIterator>,
-    sender: SyncSender<TextBatch>,
-    attention: &Attention<'_>,
-) -> PyResult<()> {
-    let py = texts.py();
-    let mut batch = TextBatch::default();
-    for (index, text) in texts.clone().enumerate() {
-        let text = text?;
-        let bytes = text_bytes(&text).map_err(|error| {
-            let class = error.get_type(py);
-            class.call1((format!("text {index}: {}", error.value(py)),)).map_or(error, PyErr::from_value)
-        })?;
-        batch.push(bytes);
-        if batch.num_bytes() >= BATCH_BYTES {
-            let full = std::mem::take(&mut batch);
-            if py.detach(|| sender.send(full)).is_err() {
-                return Ok(());
-            }
-            attention.pay(py)?;
-        }
-    }
-    // Refused only by a core that has failed; its error is the one to tell.
-    let _ = py.detach(|| sender.send(batch));
-    Ok(())
-}
-
-/// Encodes text that arrives in chunks as if it were one.
-#[pyclass(frozen, module = "tinybpe._tinybpe")]
-struct Stream {
-    core: Py<Core>,
-    ordinary: bool,
-    carry: Mutex<Vec<u8>>,
-}
-
-impl Stream {
-    fn encode(&self, py: Python<'_>, text: &[u8]) -> PyResult<Vec<u32>> {
-        let encoder = &self.core.get().encoder;
-        let specials = if self.ordinary { Specials::Ordinary } else { Specials::Allowed };
-        Ok(py.detach(|| {
-            let mut ids = Vec::new();
-            encoder.encode(text, specials, &mut ids, &Monitor::default()).map(|()| ids)
-        })?)
-    }
-}
-
-#[pymethods]
-impl Stream {
-    /// Takes more text; returns the ids that no later text can change.
-    fn push(&self, text: &Bound<'_, PyAny>) -> PyResult<Vec<u32>> {
-        let encoder = &self.core.get().encoder;
-        let specials = if self.ordinary { &special::NONE } else { encoder.specials() };
-        let mut carry = self.carry.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let searched = carry.len().saturating_sub(specials.longest() + 8);
-        carry.extend_from_slice(text_bytes(text)?);
-        let cut = crate::reader::last_cut(encoder.pretokenizer(), specials, &carry, searched);
-        let Some(cut) = cut else { return Ok(Vec::new()) };
-        let rest = carry.split_off(cut);
-        let ready = std::mem::replace(&mut *carry, rest);
-        // Not held while detached: a thread that waits for it may hold the interpreter.
-        drop(carry);
-        self.encode(text.py(), &ready)
-    }
-
-    /// The ids of what is left; the stream can then be used anew.
-    fn finish(&self, py: Python<'_>) -> PyResult<Vec<u32>> {
-        let rest = std::mem::take(&mut *self.carry.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-        self.encode(py, &rest)
-    }
-}
-
-/// The module.
-#[pymodule]
-fn _tinybpe(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_class::<Core>()?;
-    module.add_class::<Stream>()
 }

@@ -1,0 +1,48 @@
+//! Core errors -> the exceptions of `tinybpe.errors`, `OSError` and `KeyboardInterrupt`.
+
+use crate::error::Error;
+use pyo3::exceptions::{PyKeyboardInterrupt, PyOSError};
+use pyo3::prelude::*;
+use std::path::PathBuf;
+
+fn to_py(error: Error) -> PyErr {
+    Python::attach(|py| {
+        let (class, message) = match error {
+            Error::Interrupted => return PyKeyboardInterrupt::new_err(()),
+            Error::Io { path, source } => return os_error(py, path, &source),
+            Error::Pattern { .. } => ("PatternError", error.to_string()),
+            Error::SpecialToken(_) => ("SpecialTokenError", error.to_string()),
+            Error::UnknownToken { .. } => ("UnknownTokenError", error.to_string()),
+            Error::Vocab(_) => ("VocabError", error.to_string()),
+            Error::VocabFile { .. } => ("VocabFileError", error.to_string()),
+            Error::Training(_) => ("TrainingError", error.to_string()),
+            Error::TokenFile { .. } => ("TokenFileError", error.to_string()),
+        };
+        let raised = py.import("tinybpe.errors").and_then(|module| module.getattr(class)?.call1((message,)));
+        raised.map_or_else(|error| error, PyErr::from_value)
+    })
+}
+
+/// The subclass of `OSError` for its number, with the file's name, as `open` raises it.
+fn os_error(py: Python<'_>, path: PathBuf, source: &std::io::Error) -> PyErr {
+    let number = source.raw_os_error().or_else(|| match source.kind() {
+        std::io::ErrorKind::IsADirectory => py.import("errno").ok()?.getattr("EISDIR").ok()?.extract().ok(),
+        _ => None,
+    });
+    let Some(number) = number else { return PyOSError::new_err(format!("{}: {source}", path.display())) };
+    let text = py.import("os").and_then(|os| os.call_method1("strerror", (number,))?.extract::<String>());
+    PyOSError::new_err((number, text.unwrap_or_default(), path))
+}
+
+impl From<Error> for PyErr {
+    fn from(error: Error) -> Self {
+        to_py(error)
+    }
+}
+
+pub fn internal_error(py: Python<'_>) -> PyErr {
+    let raised = py.import("tinybpe.errors").and_then(|module| {
+        module.getattr("InternalError")?.call1(("the core panicked; please report this with the input",))
+    });
+    raised.map_or_else(|error| error, PyErr::from_value)
+}
