@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import tinybpe
-from tinybpe import Tokenizer, UnknownTokenError, errors
+from tinybpe import Tokenizer, UnknownTokenError, _tinybpe, errors
 
 SPECIAL = "<|endoftext|>"
 
@@ -122,3 +125,18 @@ def test_importing_is_light() -> None:
         "transformers",
         "tqdm",
     }
+
+
+def test_stub_is_the_extension() -> None:
+    """Classes, methods and the names of their parameters, in both directions."""
+    stub = ast.parse((Path(tinybpe.__file__).parent / "_tinybpe.pyi").read_text(encoding="utf-8"))
+    classes = [node for node in stub.body if isinstance(node, ast.ClassDef)]
+    assert {node.name for node in classes} == {name for name in dir(_tinybpe) if not name.startswith("_")}
+    for node in classes:
+        functions = {item.name: item for item in node.body if isinstance(item, ast.FunctionDef)}
+        built = getattr(_tinybpe, node.name)
+        assert set(functions) == {name for name in vars(built) if not name.startswith("_")}
+        for name, function in functions.items():
+            if callable(getattr(built, name)):
+                parameters = [argument.arg for argument in function.args.args]
+                assert list(inspect.signature(getattr(built, name)).parameters) == parameters, name

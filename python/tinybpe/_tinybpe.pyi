@@ -63,7 +63,7 @@ class Core:
         """Read a tokenizer directory or a `tokenizer.json`."""
 
     @staticmethod
-    def from_gpt2(vocab_path: str, merges_path: str, special_tokens: Sequence[str]) -> Core:
+    def from_gpt2(vocab: str, merges: str, special_tokens: Sequence[str]) -> Core:
         """Read a `vocab.json` and a `merges.txt`."""
 
     @staticmethod

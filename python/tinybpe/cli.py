@@ -318,14 +318,17 @@ def run_export(arguments: argparse.Namespace) -> None:
     checked_by = export(Tokenizer.load(arguments.tok), arguments.to, arguments.out)
     checked = f"same ids in {checked_by}" if checked_by else "not checked, since its library is not installed"
     say(arguments, f"{arguments.out}: written for {arguments.to}; {checked}")
-    out = Path(arguments.out)
-    following = {
-        "hf": f"from transformers import AutoTokenizer; AutoTokenizer.from_pretrained({str(out)!r})",
-        "gpt2": f"from tinybpe import Tokenizer; Tokenizer.from_gpt2({str(out / 'vocab.json')!r}, "
-        f"{str(out / 'merges.txt')!r})",
-        "tiktoken": f"from tiktoken.load import load_tiktoken_bpe; load_tiktoken_bpe({str(out)!r})",
-    }
-    suggest(arguments, "python", "-c", following[arguments.to])
+    if arguments.to == "hf":
+        code = "from transformers import AutoTokenizer; AutoTokenizer.from_pretrained({out})"
+    elif arguments.to == "gpt2":
+        code = (
+            "from tinybpe import Tokenizer; Tokenizer.from_gpt2({out} + '/vocab.json', {out} + '/merges.txt')"
+        )
+    else:
+        code = "from tiktoken.load import load_tiktoken_bpe; load_tiktoken_bpe({out})"
+    # In double quotes, so that the shell's single quotes need no escapes.
+    code = code.replace("'", '"').replace("{out}", json.dumps(arguments.out))
+    suggest(arguments, "python", "-c", code)
 
 
 # --- Helpers ------------------------------------------------------------------------------------------------
