@@ -12,19 +12,114 @@
 //! before and after in all rules, a boundary that stays undecided over many blocks (whitespace after a newline), and a
 //! way into and out of the scalar scanner in the middle of a piece.
 
-use super::simd::{Classify, Level, Masks, Task};
+use super::{
+    classes::{Classes, END, LETTER, LOWER, MARK, NUMBER, OTHER, UPPER},
+    simd::{Classify, Level, Masks, Task},
+};
 
 /// A pattern, as block rules and as the scanner that decides what these leave open.
 pub trait Rules: Copy {
+    /// Classes of characters above 0x7F that [`Rules::starts`] cannot deal with. Whitespace must be one of them.
+    const STOP: u8;
+
+    /// The table that the scanner uses.
+    fn classes(&self) -> &Classes;
+
     /// The places in a block at which pieces start, bit `i` for byte `i`.
     ///
-    /// `text` goes on behind the block; a piece starts at its first byte. Only bytes in `valid`, the low bits of the mask,
-    /// are ASCII and part of the text; the answer must be right for these, whatever follows. It may leave out starts, but
-    /// only if it leaves out all that follow too; bit 0 and bits outside of `valid` are ignored.
-    fn starts(self, masks: &Masks, valid: u64, text: &[u8]) -> u64;
+    /// `text` goes on behind the block; a piece starts at its first byte. The answer must be right for the bits of
+    /// `block.valid`, whatever follows. It may leave out starts, but only if it leaves out all that follow too; bit 0
+    /// and bits outside of `valid` are ignored.
+    fn starts(self, block: &Block, text: &[u8]) -> u64;
 
     /// The end of the piece that starts at `at`, which lies within `text`.
     fn piece_end(self, text: &[u8], at: usize) -> usize;
+}
+
+/// The classes of the characters of a block: a character has the bits of all of its bytes set.
+pub struct Block {
+    /// The part of the block that is known: its lowest bytes, often all. The other masks mean nothing outside of it.
+    pub valid: u64,
+    /// Bytes of a character other than the first.
+    pub inner: u64,
+    /// `\p{L}`
+    pub letter: u64,
+    /// `[\p{Lu}\p{Lt}]`
+    pub upper: u64,
+    /// `\p{Ll}`
+    pub lower: u64,
+    /// `\p{M}`
+    pub mark: u64,
+    /// `\p{N}`
+    pub number: u64,
+    /// `[^\s\p{L}\p{N}]`
+    pub other: u64,
+    /// `\s`
+    pub space: u64,
+    /// The space character alone.
+    pub blank: u64,
+    /// `[\r\n]`
+    pub newline: u64,
+    /// The apostrophe.
+    pub quote: u64,
+    /// `/`
+    pub slash: u64,
+}
+
+impl Block {
+    /// The masks of the ASCII bytes.
+    #[inline(always)]
+    fn new(masks: &Masks) -> Self {
+        let Masks { letter, upper, number, space, blank, newline, quote, slash, wide } = *masks;
+        Self {
+            valid: u64::MAX,
+            inner: 0,
+            letter,
+            upper,
+            lower: letter & !upper,
+            mark: 0,
+            number,
+            other: !(letter | number | space | wide),
+            space,
+            blank,
+            newline,
+            quote,
+            slash,
+        }
+    }
+
+    /// Adds the characters above 0x7F, one by one, as far as they are whole and none of `stop`. Returns whether one of
+    /// `stop` or an invalid byte ended this.
+    #[inline(always)]
+    fn add_wide(&mut self, classes: &Classes, mut wide: u64, text: &[u8], stop: u8) -> bool {
+        while wide != 0 {
+            let at = wide.trailing_zeros() as usize;
+            let (class, len) = classes.at_wide(text, at);
+            let stops = class == END || class & stop != 0;
+            if stops || at + len > 64 {
+                self.valid = (1 << at) - 1;
+                return stops;
+            }
+            let bytes = ((1 << len) - 1) << at;
+            // No branches on the class: they could not be foreseen.
+            let bytes_if = |bit: u8| bytes & u64::from(class >> bit.trailing_zeros() & 1).wrapping_neg();
+            wide &= !bytes;
+            self.inner |= bytes & (bytes << 1);
+            self.letter |= bytes_if(LETTER);
+            self.upper |= bytes_if(UPPER);
+            self.lower |= bytes_if(LOWER);
+            self.mark |= bytes_if(MARK);
+            self.number |= bytes_if(NUMBER);
+            self.other |= bytes_if(OTHER);
+        }
+        false
+    }
+
+    /// All bytes of the characters whose first bytes are in `mask`.
+    #[inline(always)]
+    pub fn whole(&self, mask: u64) -> u64 {
+        mask | reach(mask << 1, self.inner)
+    }
 }
 
 /// Writes the ends of the next pieces of `text` from `start` on; returns how many: `ends.len()` unless the text is done.
@@ -51,12 +146,21 @@ impl<R: Rules> Task for Fill<'_, R> {
         let mut num_ends = 0;
         while num_ends < ends.len() && at < text.len() {
             if C::USES_MASKS
-                && let Some(block) = text[at..].first_chunk::<64>()
-                && (block[0] | block[1]) < 0x80
+                && let Some(bytes) = text[at..].first_chunk::<64>()
+                && !is_east_asian(bytes[0])
+                && !is_east_asian(bytes[1])
             {
-                let masks = classify.masks(block);
-                let valid = masks.wide.wrapping_sub(1) & !masks.wide; // below the lowest bit of `wide`, or all
-                let starts = rules.starts(&masks, valid, &text[at..]) & valid & !1;
+                let masks = classify.masks(bytes);
+                let mut block = Block::new(&masks);
+                let mut stopped = false;
+                // Two copies of the rules: in the one for ASCII half of the masks are known to be empty.
+                let starts = if masks.wide == 0 {
+                    rules.starts(&block, &text[at..])
+                } else {
+                    stopped = block.add_wide(rules.classes(), masks.wide, &text[at..], R::STOP);
+                    rules.starts(&block, &text[at..]) & block.valid
+                };
+                let starts = starts & !1;
                 if starts != 0 {
                     let num_starts = starts.count_ones() as usize;
                     if let Some(room) = ends[num_ends..].first_chunk_mut() {
@@ -71,7 +175,7 @@ impl<R: Rules> Task for Fill<'_, R> {
                         num_ends += num_starts;
                         at = last[num_starts - 1] as usize;
                     }
-                    if masks.wide == 0 || num_ends == ends.len() {
+                    if !stopped || num_ends == ends.len() {
                         continue;
                     }
                 }
@@ -82,6 +186,13 @@ impl<R: Rules> Task for Fill<'_, R> {
         }
         num_ends
     }
+}
+
+/// Whether a byte begins a kana, a Chinese character or their punctuation. These have pieces of many bytes, often more
+/// than a block holds, and the scalar scanner goes over one class of three-byte characters without a wrong prediction.
+#[inline(always)]
+fn is_east_asian(byte: u8) -> bool {
+    matches!(byte, 0xE3..=0xE9 | 0xEF)
 }
 
 /// Writes the places of the bits of `mask`, plus `base`, and some rubbish behind them: eight at a time, so that the

@@ -10,9 +10,8 @@
 //! the most.
 
 use super::{
-    blocks::{Rules, first, reach},
+    blocks::{Block, Rules, first, reach},
     classes::{Classes, END, LETTER, NEWLINE, NUMBER, OTHER, SPACE, contraction_any_case},
-    simd::Masks,
 };
 
 pub const PATTERN: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
@@ -69,21 +68,26 @@ pub fn number_end(classes: &Classes, text: &[u8], mut at: usize) -> usize {
 pub struct Cl100k<'a>(pub &'a Classes);
 
 impl Rules for Cl100k<'_> {
+    const STOP: u8 = SPACE | NUMBER;
+
+    #[inline(always)]
+    fn classes(&self) -> &Classes {
+        self.0
+    }
+
     #[inline(always)]
     fn piece_end(self, text: &[u8], at: usize) -> usize {
         piece_end(self.0, text, at)
     }
 
     #[inline(always)]
-    fn starts(self, masks: &Masks, valid: u64, text: &[u8]) -> u64 {
-        let Masks { letter, number, space, blank, newline, quote, .. } = *masks;
-        let other = valid & !(letter | number | space);
+    fn starts(self, block: &Block, text: &[u8]) -> u64 {
+        let Block { letter, number, other, blank, newline, quote, .. } = *block;
         let other_start = first(other) & !(blank << 1);
         let behind_other = reach(other << 1, newline);
         // Letters are taken along by whitespace other than a newline, and by another character that is a piece so far.
-        let letter_start = first(letter) & ((newline | number | (other & !other_start)) << 1);
-        let starts =
-            other_start | letter_start | number_starts(number) | space_starts(masks, behind_other, valid);
+        let letter_start = first(letter) & ((newline | number | (other & !block.whole(other_start))) << 1);
+        let starts = other_start | letter_start | number_starts(number) | space_starts(block, behind_other);
         // An apostrophe has taken the letters behind it along; a contraction ends sooner.
         let mut quotes = quote & other_start & (letter >> 1);
         let mut contraction_ends = 0;
@@ -114,18 +118,18 @@ pub fn number_starts(number: u64) -> u64 {
 
 /// The starts of whitespace pieces, where `taken` are the newlines that belong to other characters before them.
 #[inline(always)]
-pub fn space_starts(masks: &Masks, taken: u64, valid: u64) -> u64 {
-    let space = masks.space & !taken;
-    let newline = masks.newline & !taken;
-    let other_space = masks.space & !masks.newline;
+pub fn space_starts(block: &Block, taken: u64) -> u64 {
+    let space = block.space & !taken;
+    let newline = block.newline & !taken;
+    let other_space = block.space & !block.newline;
     // The last character before something else stands alone for it. What follows the last valid byte is not known.
-    let last = other_space & !(masks.space >> 1) & (valid >> 1);
+    let last = other_space & !(block.space >> 1) & (block.valid >> 1);
     // A piece ends after the last newline of a run. So whitespace behind a newline starts a piece unless it leads to
     // another newline, or to the end of what is known.
     let mut behind = (newline << 1) & other_space;
     if behind != 0 {
         let (sum, overflow) = behind.overflowing_add(other_space);
-        let mut undone = sum & !other_space & (newline | !valid);
+        let mut undone = sum & !other_space & (newline | !block.valid);
         while undone != 0 {
             let end = undone & undone.wrapping_neg();
             undone ^= end;

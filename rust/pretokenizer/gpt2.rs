@@ -5,9 +5,8 @@
 //! is looked at once, the last of a whitespace run twice.
 
 use super::{
-    blocks::{Rules, first},
+    blocks::{Block, Rules, first},
     classes::{Classes, END, LETTER, NUMBER, OTHER, SPACE, contraction},
-    simd::Masks,
 };
 
 pub const PATTERN: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
@@ -46,15 +45,21 @@ pub fn piece_end(classes: &Classes, text: &[u8], at: usize) -> usize {
 pub struct Gpt2<'a>(pub &'a Classes);
 
 impl Rules for Gpt2<'_> {
+    const STOP: u8 = SPACE;
+
+    #[inline(always)]
+    fn classes(&self) -> &Classes {
+        self.0
+    }
+
     #[inline(always)]
     fn piece_end(self, text: &[u8], at: usize) -> usize {
         piece_end(self.0, text, at)
     }
 
     #[inline(always)]
-    fn starts(self, masks: &Masks, valid: u64, text: &[u8]) -> u64 {
-        let Masks { letter, number, space, blank, quote, .. } = *masks;
-        let other = valid & !(letter | number | space);
+    fn starts(self, block: &Block, text: &[u8]) -> u64 {
+        let Block { valid, letter, number, other, space, blank, quote, .. } = *block;
         let run = first(letter) | first(number) | first(other);
         // A run takes a space before it along; the last character of whitespace stands alone for what follows, and the
         // whitespace before it is a piece. What follows the last valid byte is not known.

@@ -14,12 +14,11 @@
 //! seen once more, so time stays linear on any text.
 
 use super::{
-    blocks::{Rules, first, reach},
+    blocks::{Block, Rules, first, reach},
     cl100k::{number_end, number_starts, space_starts},
     classes::{
         Classes, END, LETTER, LOWER, MARK, NEWLINE, NUMBER, OTHER, SPACE, UPPER, contraction_any_case,
     },
-    simd::Masks,
 };
 
 pub const PATTERN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
@@ -100,26 +99,44 @@ fn other_end(classes: &Classes, text: &[u8], at: usize) -> usize {
 pub struct O200k<'a>(pub &'a Classes);
 
 impl Rules for O200k<'_> {
+    const STOP: u8 = SPACE | NUMBER;
+
+    #[inline(always)]
+    fn classes(&self) -> &Classes {
+        self.0
+    }
+
     #[inline(always)]
     fn piece_end(self, text: &[u8], at: usize) -> usize {
         piece_end(self.0, text, at)
     }
 
-    /// In ASCII no letter belongs to both parts of a word, so a word ends where upper case follows lower case.
     #[inline(always)]
-    fn starts(self, masks: &Masks, valid: u64, text: &[u8]) -> u64 {
-        let Masks { letter, upper, number, space, blank, newline, quote, slash, .. } = *masks;
-        let any_other = valid & !(letter | number | space);
+    fn starts(self, block: &Block, text: &[u8]) -> u64 {
+        let Block { upper, lower, number, blank, newline, quote, slash, .. } = *block;
+        // Marks behind a letter are part of its word. Others may be part of anything; what they lead to is left open.
+        let mark = reach(block.letter << 1, block.mark);
+        let letter = block.letter | mark;
+        let any_other = block.other & !block.mark;
+        let mut open = block.mark & !mark;
+        // A word ends where upper case follows lower case, with letters of both parts between them or not. Upper case
+        // behind letters of both parts alone may belong to them or not, as what follows tells.
+        let both = letter & !(upper | lower);
+        let in_lower = lower | reach(lower << 1, both);
+        let case_start = upper & (in_lower << 1);
+        open |= upper & ((both & !in_lower) << 1);
+        let mut known = open.wrapping_sub(1) & !open;
+
         let behind_other = reach((any_other << 1) & newline, newline | slash);
         let other = any_other & !behind_other;
         let other_start = first(other) & !(blank << 1);
-        let letter_start = first(letter) & ((newline | number | (any_other & !other_start)) << 1);
-        let case_start = upper & ((letter & !upper) << 1);
+        let letter_start =
+            first(letter) & ((newline | number | (any_other & !block.whole(other_start))) << 1);
         let mut starts = other_start
             | letter_start
             | case_start
             | number_starts(number)
-            | space_starts(masks, behind_other & newline, valid);
+            | space_starts(block, behind_other & newline);
         // A word takes a contraction along, one only: the apostrophe of a second one starts a word.
         let mut quotes = quote & (letter << 1);
         let mut contraction_end = 0;
@@ -131,10 +148,15 @@ impl Rules for O200k<'_> {
                 contraction_end = at + len;
                 let taken = ((1 << len) - 1) << at;
                 starts &= !taken;
-                starts |= letter & 1_u64.checked_shl(contraction_end).unwrap_or(0);
+                let next = 1_u64.checked_shl(contraction_end).unwrap_or(0);
+                starts |= letter & next;
+                // The lower case of the contraction is not part of the word that begins here.
+                if both & next != 0 {
+                    known &= (next << 1).wrapping_sub(1);
+                }
             }
         }
-        starts
+        starts & known
     }
 }
 
