@@ -15,9 +15,9 @@ from typing import Any
 import torch
 
 from lm import stories
-from lm.config import Config, ConfigError, Parser, from_values, read_preset
+from lm.cli import Parser, clear_errors
+from lm.config import Config, ConfigError, from_values, read_preset
 from lm.devices import pick_device, synchronize
-from lm.evaluate import clear_errors
 from lm.generate import main as generate
 from lm.runlog import duration, say
 from lm.train import train
@@ -122,9 +122,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         train(from_values(values), "the preset muon, small", overwrite=True)
         say("\na story from the model:\n")
         generate(["--ckpt", str(run), "--max-tokens", "250", "--temperature", "0.6", "--seed", "1"])
-        say(
-            f"\nall done in {duration(time.monotonic() - started_s)}; the loss curve is {run / 'loss_curve.png'}"
-        )
+        say(f"\ndone in {duration(time.monotonic() - started_s)}; the loss curve is {run / 'loss_curve.png'}")
         for line in NEXT.format(run=run, text="data/TinyStoriesV2-GPT4").strip().split("\n"):
             say(line)
     return 0
