@@ -6,12 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lm_tools import TINY
-
 from lm import __main__ as first
 from lm import evaluate, generate, stories, train
 from lm.data import TokenFile
 from lm.plot import read_metrics
+from lm_tools import TINY
 
 
 def test_first_minute(
