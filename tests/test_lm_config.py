@@ -10,10 +10,11 @@ from lm import train
 from lm.config import FIELDS, ConfigError, from_values, preset_names, read_toml, resolve
 
 REFERENCE = (
-    "--train_bin t.bin --valid_bin v.bin --vocab_size 10000 --context_length 256 --batch_size 16 --d_model 256 "
-    "--num_layers 4 --num_heads 8 --d_ff 1024 --rope_theta 10000 --lr 3e-4 --min_lr 3e-5 --warmup_iters 500 "
-    "--cosine_cycle_iters 5000 --weight_decay 0.1 --grad_clip 1.0 --max_iters 5000 --log_every 10 --eval_every 500 "
-    "--eval_iters 50 --ckpt_path runs/x/ckpt.pt --device cpu --resume --seed 1337"
+    "--train_bin t.bin --valid_bin v.bin --vocab_size 10000 --context_length 256 --batch_size 16 "
+    "--d_model 256 --num_layers 4 --num_heads 8 --d_ff 1024 --rope_theta 10000 --lr 3e-4 --min_lr 3e-5 "
+    "--warmup_iters 500 --cosine_cycle_iters 5000 --weight_decay 0.1 "
+    "--grad_clip 1.0 --max_iters 5000 --log_every 10 "
+    "--eval_every 500 --eval_iters 50 --ckpt_path runs/x/ckpt.pt --device cpu --resume --seed 1337"
 )
 
 

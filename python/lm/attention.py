@@ -3,8 +3,8 @@
 Shapes: B batch, T new tokens, S keys (cached and new), H heads, D head dimension.
 
 `scaled_dot_product_attention` is the definition. Training uses torch's fused kernel (`kernel="fused"`), the
-same function without the (T, S) matrix in memory; `kernel="masked"` is torch's kernel with an explicit mask and
-contiguous inputs, the form in which it is right on Apple GPUs:
+same function without the (T, S) matrix in memory; `kernel="masked"` is torch's kernel with an explicit mask
+and contiguous inputs, the form in which it is right on Apple GPUs:
 
 * pytorch#195910: `is_causal=True` lets fp16 and bf16 queries see up to three future tokens there;
 * pytorch#181133, #163597: wrong results for permuted queries, keys and values;

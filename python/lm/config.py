@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 
 class ConfigError(ValueError):
@@ -258,9 +258,7 @@ def from_values(values: dict[str, Any]) -> Config:
     if optim.warmup_iters is None:
         optim.warmup_iters = max(1, round(0.04 * optim.cosine_cycle_iters))
     if optim.warmup_iters > optim.cosine_cycle_iters:
-        problems.append(
-            f"`--warmup-iters` is {optim.warmup_iters}, of only {optim.cosine_cycle_iters} steps to min_lr"
-        )
+        problems.append(f"`--warmup-iters` {optim.warmup_iters} of only {optim.cosine_cycle_iters} steps")
     if optim.min_lr > optim.lr:
         problems.append(f"`--min-lr` {optim.min_lr} is above `--lr` {optim.lr}")
     if config.data.batch_size % config.run.accumulate:
@@ -290,35 +288,14 @@ def read_toml(path: Path, text: str | None = None) -> dict[str, Any]:
 
 def preset_names() -> list[str]:
     """Return the names `--preset` takes."""
-    folder = resources.files("lm") / "presets"
-    return sorted(
-        entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")
-    )
+    names = [entry.name for entry in (resources.files("lm") / "presets").iterdir()]
+    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
 
 
 def read_preset(name: str) -> dict[str, Any]:
     """Return the flat settings of a preset that ships with the package."""
     entry = resources.files("lm") / "presets" / f"{name}.toml"
     return read_toml(Path(f"presets/{name}.toml"), entry.read_text("utf-8"))
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser that takes hyphens and underscores alike and ends with one line and exit code 2."""
-
-    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse, after spelling every long flag with hyphens."""
-        import sys
-
-        given = list(sys.argv[1:] if args is None else args)
-        spelled = []
-        for arg in given:
-            name, equals, value = arg.partition("=")
-            spelled.append(name.replace("_", "-") + equals + value if name.startswith("--") else arg)
-        return super().parse_args(spelled, namespace)
-
-    def error(self, message: str) -> NoReturn:
-        """Print one line and leave."""
-        self.exit(2, f"{self.prog}: {message}\n")
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -346,11 +323,8 @@ def resolve(given: dict[str, Any], preset: str | None, config_file: str | None) 
     then gives the reference project's run; all others get `default`.
     """
     from_file = read_toml(Path(config_file)) if config_file else {}
-    name = (
-        preset
-        or from_file.pop("preset", None)
-        or ("reference" if "cosine_cycle_iters" in given else "default")
-    )
+    implied = "reference" if "cosine_cycle_iters" in given else "default"
+    name = preset or from_file.pop("preset", None) or implied
     if name not in preset_names():
         raise ConfigError([f"unknown preset `{name}`; there are {', '.join(preset_names())}"])
     return from_values({**read_preset(name), **from_file, **given}), name

@@ -12,7 +12,6 @@ their text, so that it compares between vocabularies: it is how far the model wo
 from __future__ import annotations
 
 import math
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,8 +23,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lm.checkpoint import CheckpointError, load_model
-from lm.config import ConfigError, Parser
+from lm.checkpoint import load_model
+from lm.cli import Parser, clear_errors
+from lm.config import ConfigError
 from lm.data import TokenFile, TokenFileError, spread, to_device
 from lm.devices import pick_device, set_precision
 from lm.model import TransformerLM
@@ -199,32 +199,6 @@ def find_tokenizer(
         if wanted in (None, tokenizer.sha256):
             return tokenizer, f"tokenizer {folder}"
     return None, problem
-
-
-@contextmanager
-def clear_errors(program: str) -> Iterator[None]:
-    """Turn what users can mend into one line and an exit code: 2 for bad input, 1 for the rest."""
-    code = 1
-    try:
-        yield
-        return
-    except (ConfigError, TokenFileError, CheckpointError) as error:
-        message, code = str(error), 2
-    except FileNotFoundError as error:
-        message, code = f"{error.filename}: no such file", 2
-    except BrokenPipeError:  # the reader of our output has left, as `head` does
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - so that closing it does not fail again
-        raise SystemExit(141) from None
-    except OSError as error:
-        message = f"{error.filename or ''}: {error.strerror or error}".removeprefix(": ")
-    except KeyboardInterrupt:
-        message, code = "interrupted", 130
-    except torch.OutOfMemoryError as error:
-        message = (
-            f"out of memory: {str(error).splitlines()[0]}; use a smaller `--batch-size` or `--device cpu`"
-        )
-    print(f"{program}: {message}", file=sys.stderr)
-    raise SystemExit(code)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -20,9 +20,10 @@ import torch
 from torch import Tensor
 
 from lm.checkpoint import load_model
-from lm.config import ConfigError, Parser
+from lm.cli import Parser, clear_errors
+from lm.config import ConfigError
 from lm.devices import pick_device
-from lm.evaluate import clear_errors, evaluating, find_tokenizer
+from lm.evaluate import evaluating, find_tokenizer
 from lm.model import TransformerLM
 from lm.nn import softmax
 

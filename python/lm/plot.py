@@ -33,8 +33,9 @@ def series(rows: Sequence[Mapping[str, Any]], key: str) -> Points:
     return [p[0] for p in points], [p[1] for p in points]
 
 
-def smooth(values: Sequence[float], weight: float = 0.9) -> list[float]:
-    """Return the exponential average of a series, corrected for its start."""
+def smooth(values: Sequence[float]) -> list[float]:
+    """Return the exponential average over a fortieth of a series, corrected for its start."""
+    weight = 1 - min(1.0, 40 / max(1, len(values)))
     average, total, out = 0.0, 0.0, []
     for value in values:
         average = weight * average + (1 - weight) * value
@@ -49,7 +50,7 @@ def draw(run: Path, title: str | None = None) -> list[Path]:
     train, valid = series(rows, "loss"), series(rows, "valid_loss")
     if not train[0] and not valid[0]:
         return []
-    name = title or run.name
+    name = title or str(run)
     files = [run / "loss_curve.png", run / "ppl_curve.png"]
     draw_picture(files[0], name, "loss, nats per token", [("", train, valid)])
     exp = [(points[0], [math.exp(min(v, 30.0)) for v in points[1]]) for points in (train, valid)]
@@ -64,7 +65,7 @@ def draw_picture(
     # The object interface: no global state, no window system, safe in a thread.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.ticker import ScalarFormatter
+    from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
     figure = Figure(figsize=(8, 5), layout="constrained")
     FigureCanvasAgg(figure)
@@ -83,11 +84,12 @@ def draw_picture(
             axes.plot(
                 *valid, color="C1" if single else colour, marker="o", markersize=4, linestyle="--", label=text
             )
-    shown = [v for _, train, valid in runs for v in (*smooth(train[1], 0.5), *valid[1])]
+    shown = [v for _, train, valid in runs for v in (*smooth(train[1]), *valid[1])]
     if log:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(ScalarFormatter())
-        axes.yaxis.set_minor_formatter(ScalarFormatter())
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_minor_formatter(NullFormatter())
     elif len(shown) > 20:  # the first few steps would squeeze the rest of the picture
         low, high = min(shown), sorted(shown)[int(0.98 * len(shown))]
         axes.set_ylim(low - 0.05 * (high - low), high + 0.1 * (high - low))

@@ -14,19 +14,19 @@ from pathlib import Path
 END_OF_TEXT = "<|endoftext|>"
 
 WORDS = """
-girl: Lily, Mia, Anna, Sara, Lucy, Emma, Zoe, Nora, Ella, Rosie, Amy, Clara
-boy: Tom, Ben, Max, Sam, Leo, Jack, Tim, Finn, Oscar, Noah, Billy, Hugo
-animal: bear, rabbit, fox, mouse, duck, cat, frog, squirrel, turtle, pig, goat, bunny
-grown: mom, dad, grandma, grandpa, teacher, aunt, uncle
-place: park, garden, forest, village, meadow, yard, barn, town, field, woods
-color: red, blue, green, yellow, pink, white, brown, purple, golden, silver
-toy: ball, kite, doll, truck, boat, drum, teddy bear, train, bucket, hat, robot, bell
-food: soup, bread, cake, pie, honey, cheese, rice, jam, pudding, fruit
-good: kind, brave, curious, funny, clever, friendly, gentle, cheerful, quiet, happy
-fear: the dark, the loud thunder, the deep water, the tall slide, big dogs, the old bridge, the wind
+girl: Lily, Mia, Anna, Sara, Lucy, Emma, Rosie, Amy
+boy: Tom, Ben, Max, Sam, Leo, Jack, Tim, Finn
+animal: bear, rabbit, fox, mouse, duck, cat
+grown: mom, dad, grandma, grandpa
+place: park, garden, forest, village, meadow, yard
+color: red, blue, green, yellow, pink, white
+toy: ball, kite, doll, truck, boat, drum, train, hat
+food: soup, bread, cake, pie, honey, cheese
+good: kind, brave, curious, funny, clever, gentle, happy
+fear: the dark, the thunder, the deep water, the tall slide, big dogs, the wind
 hidden: under the bed, behind a big tree, in the tall grass, under a bench, inside an old box, next to a rock
-happy: happy, glad, proud, full of joy, very happy, so happy
-sad: sad, upset, very sad, worried, a little sad
+happy: happy, glad, proud, full of joy, very happy
+sad: sad, upset, very sad, worried
 """
 
 SKY = """

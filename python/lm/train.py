@@ -17,10 +17,10 @@ from typing import Any
 import torch
 
 from lm import checkpoint as ckpt
-from lm.config import Config, ConfigError, Parser, add_flags, preset_names, read_preset, read_toml, resolve
+from lm.cli import Parser, clear_errors
+from lm.config import Config, ConfigError, add_flags, preset_names, read_preset, read_toml, resolve
 from lm.data import read_sidecar
 from lm.devices import SelfTestError, pick_device, self_test, set_precision
-from lm.evaluate import clear_errors
 from lm.runlog import duration, lock, say
 from lm.trainer import DivergedError, Interrupted, Trainer
 

@@ -84,15 +84,13 @@ class Trainer:
         self.stop_signal = 0
         self.save_failed = False
 
-    # -- checkpoints
-    # ----------------------------------------------------------------------------------------------
+    # -- checkpoints --
 
     def identity(self) -> dict[str, Any]:
         """Return what has to be equal for a checkpoint to be continued."""
         c = self.config
-        values: dict[str, Any] = {
-            f"model.{k}": v for k, v in c.to_dict()["model"].items() if k != "attention"
-        }
+        model = c.to_dict()["model"]
+        values: dict[str, Any] = {f"model.{k}": v for k, v in model.items() if k != "attention"}
         values |= {f"train data {k}": v for k, v in self.train_tokens.fingerprint().items()}
         values |= {"optimizer": c.optim.optimizer, "seed": c.run.seed}
         return values | {k: getattr(c.data, k) for k in ("batch_size", "sampler")}
@@ -135,9 +133,7 @@ class Trainer:
         """
         folders = ckpt.steps(self.run)[::-1]
         if not folders and mode != "auto":
-            raise ckpt.CheckpointError(
-                f"no checkpoint in {self.run}; `--resume auto` would start from the beginning"
-            )
+            raise ckpt.CheckpointError(f"no checkpoint in {self.run}; `--resume auto` would begin anew")
         for folder in folders:
             try:
                 self.continue_from(folder, ckpt.load(folder))
@@ -173,8 +169,7 @@ class Trainer:
             say("other number of threads than before: the loss will be close, not equal in the last bit")
         say(f"resumed   {folder} at step {self.step}")
 
-    # -- training
-    # -------------------------------------------------------------------------------------------------
+    # -- training --
 
     def train_step(self) -> Tensor:
         """Do one optimizer step; return the gradient norm, on the device."""
