@@ -5,8 +5,8 @@
 
 All that a step depends on is the weights, the optimizer's state and the number of the step; so a run that was
 stopped and resumed is the run that was not, bit for bit on CPU. Nothing waits for the device between two rows
-of the log. Tried and not kept: a thread that prepares the next batch; on CPU and at this size drawing a batch
-is 0.01 % of a step.
+of the log. No thread prepares
+batches: at the reference size drawing one takes half a millisecond, a step about a second on two CPU cores.
 """
 
 from __future__ import annotations
