@@ -4,8 +4,7 @@
 //! into a cache of pieces seen before, else by merging. The pair of lowest rank is merged first, the leftmost where it stands
 //! several times, until no pair of neighbours is a merge.
 //!
-//! Time O(text) for cached pieces; a piece of n bytes that is not costs O(n²) tiny steps up to `merge::SMALL` bytes and
-//! near O(n) beyond. Memory: a cache of fixed size per thread.
+//! Time O(text): a piece that is not cached costs about as much per byte whatever its length. Memory: a cache of fixed size per thread.
 
 mod cache;
 mod merge;
@@ -67,7 +66,7 @@ impl Encoder {
     pub fn new(vocab: Vocab, pretokenizer: Pretokenizer) -> Result<Self> {
         let contents: Vec<String> = vocab.specials().iter().map(|special| special.content.clone()).collect();
         let special_ids = vocab.specials().iter().map(|special| special.id).collect();
-        let pairs = PairTable::new(vocab.merges());
+        let pairs = PairTable::new(&vocab);
         let byte_ids = std::array::from_fn(|byte| u8::try_from(byte).map_or(0, |byte| vocab.byte_id(byte)));
         let specials = SpecialTokens::new(&contents)?;
         Ok(Encoder { vocab, pretokenizer, specials, special_ids, pairs, byte_ids, idle: Mutex::default() })
@@ -202,13 +201,10 @@ impl Encoder {
         let mut start = 0;
         while start < text.len() {
             let found = self.pretokenizer.next_ends(text, start, ends)?;
-            for &end in &ends[..found] {
-                let end = end as usize;
-                cache.encode(text, start, end, ids, |piece, ids| {
-                    merger.encode(piece, &self.byte_ids, &self.pairs, ids);
-                });
-                start = end;
-            }
+            cache.encode(text, start, &ends[..found], ids, |piece, ids| {
+                merger.encode(piece, &self.byte_ids, &self.pairs, ids);
+            });
+            start = ends[found - 1] as usize;
         }
         Ok(())
     }

@@ -394,6 +394,9 @@ struct Shard {
 
 impl Shard {
     fn add(&mut self, batch: &[(u128, u64)], seed: u64) {
+        if batch.is_empty() {
+            return;
+        }
         // Room for all of the batch at a load of at most three quarters.
         if (self.used + batch.len()) * 4 > self.slots.len() * 3 {
             self.grow(batch.len(), seed);
