@@ -249,7 +249,7 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(12 * ProptestConfig::default().cases))]
 
     #[test]
     fn scanners_equal_the_regexes(text in text(), batch in 1..100_usize) {

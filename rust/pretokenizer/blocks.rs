@@ -128,6 +128,9 @@ pub fn fill(level: Level, rules: impl Rules, text: &[u8], start: usize, ends: &m
     level.run(Fill { rules, text, start, ends })
 }
 
+/// The least text that makes a block: a copy and masks cost about as much as three pieces by themselves.
+const MIN_BLOCK: usize = 16;
+
 struct Fill<'a, R> {
     rules: R,
     text: &'a [u8],
@@ -146,19 +149,27 @@ impl<R: Rules> Task for Fill<'_, R> {
         let mut num_ends = 0;
         while num_ends < ends.len() && at < text.len() {
             if C::USES_MASKS
-                && let Some(bytes) = text[at..].first_chunk::<64>()
-                && !is_east_asian(bytes[0])
-                && !is_east_asian(bytes[1])
+                && let rest = &text[at..]
+                && rest.len() >= MIN_BLOCK
+                && !is_east_asian(rest[0])
+                && !is_east_asian(rest[1])
             {
+                let mut copy = [0xFF; 64]; // which is never valid, so it is like the end of the text
+                let bytes = if let Some(bytes) = rest.first_chunk::<64>() {
+                    bytes
+                } else {
+                    copy[..rest.len()].copy_from_slice(rest);
+                    &copy
+                };
                 let masks = classify.masks(bytes);
                 let mut block = Block::new(&masks);
                 let mut stopped = false;
                 // Two copies of the rules: in the one for ASCII half of the masks are known to be empty.
                 let starts = if masks.wide == 0 {
-                    rules.starts(&block, &text[at..])
+                    rules.starts(&block, rest)
                 } else {
-                    stopped = block.add_wide(rules.classes(), masks.wide, &text[at..], R::STOP);
-                    rules.starts(&block, &text[at..]) & block.valid
+                    stopped = block.add_wide(rules.classes(), masks.wide, rest, R::STOP);
+                    rules.starts(&block, rest) & block.valid
                 };
                 let starts = starts & !1;
                 if starts != 0 {
