@@ -217,6 +217,9 @@ fn text() -> impl Strategy<Value = String> {
         1 => (prop::sample::select(ALPHABET), 1..20_usize).prop_map(|(word, times)| word.repeat(times)),
         3 => "[a-z]{1,9}",
         1 => "[a-z]{50,90}",
+        1 => "[\u{3000}-\u{30ff}\u{4db0}-\u{4e10}\u{9ff0}-\u{a010}]{1,30}",
+        1 => "[あ-んー々。、]{1,30}",
+        1 => "[а-яА-Яa-zäöüß]{1,12}",
     ];
     prop::collection::vec(word, 0..60).prop_map(|words| words.concat())
 }
@@ -249,7 +252,7 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(3000))]
 
     #[test]
     fn scanners_equal_the_regexes(text in text(), batch in 1..100_usize) {

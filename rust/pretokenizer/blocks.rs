@@ -2,15 +2,25 @@
 //!
 //! A block begins where a piece begins, at any address, so nothing is carried from block to block. A pattern computes
 //! from the masks a mask of piece starts ([`Rules::starts`]); its bits are written out as ends, and the last of them is
-//! where the next block begins. Whatever the masks cannot tell is left to the pattern's scalar scanner, one piece at a
-//! time: what stands at the first byte above 0x7F, and pieces longer than the block.
+//! where the next block begins. Characters above 0x7F are looked up and added to the masks with all of their bytes, so
+//! that the same shifts and sums serve every script. What the masks cannot tell is left to the pattern's scalar scanner,
+//! one piece at a time: wide whitespace, invalid bytes, a few rare sequences, and pieces longer than the block.
 //!
-//! Cost: some fifty instructions for the classes and thirty for the boundaries of 64 ASCII bytes, then three for each
-//! piece. About three bytes in 64 are looked at twice.
+//! Cost: some fifty instructions for the classes and thirty for the boundaries of 64 ASCII bytes, three for each piece,
+//! fifteen for each character above 0x7F that the vector instructions do not find. Half a piece in 64 bytes is looked at
+//! twice; the end of a text, shorter than a block, is copied into one. On ASCII prose this is fifteen times as fast as
+//! the scalar scanner, which pays a wrongly predicted branch for nearly each piece.
 //!
-//! Rejected: aligned blocks with carried state, which look at each byte once, but need the classes of the character
-//! before and after in all rules, a boundary that stays undecided over many blocks (whitespace after a newline), and a
-//! way into and out of the scalar scanner in the middle of a piece.
+//! Tried and rejected:
+//! * Aligned blocks with carried state: they look at each byte once, but all rules then need the character before and
+//!   after, a boundary may stay undecided over many blocks (whitespace after a newline), and the scalar scanner must be
+//!   entered and left in the middle of a piece.
+//! * Ending the block at the first character above 0x7F: half the speed on German, a third on text in many scripts.
+//! * One copy of the rules for all blocks: masks that are empty in ASCII cost a quarter of the speed there with `gpt2`,
+//!   more than half with `o200k`.
+//! * Leaving the end of a text to the scalar scanner: a quarter of the speed on texts of fifty bytes.
+//! * Taking the length of a character from its class (1 where it is invalid): the next character then waits for the table,
+//!   and the scalar scanner has half its speed on Japanese.
 
 use super::{
     classes::{Classes, END, LETTER, LOWER, MARK, NUMBER, OTHER, UPPER},
@@ -88,6 +98,15 @@ impl Block {
         }
     }
 
+    /// Adds letters without case, of three bytes each; returns their bytes.
+    #[inline(always)]
+    fn add_letters(&mut self, first_bytes: u64) -> u64 {
+        let inner = first_bytes << 1 | first_bytes << 2;
+        self.inner |= inner;
+        self.letter |= first_bytes | inner;
+        first_bytes | inner
+    }
+
     /// Adds the characters above 0x7F, one by one, as far as they are whole and none of `stop`. Returns whether one of
     /// `stop` or an invalid byte ended this.
     #[inline(always)]
@@ -128,6 +147,9 @@ pub fn fill(level: Level, rules: impl Rules, text: &[u8], start: usize, ends: &m
     level.run(Fill { rules, text, start, ends })
 }
 
+/// The least text that makes a block: a copy and masks cost about as much as three pieces by themselves.
+const MIN_BLOCK: usize = 16;
+
 struct Fill<'a, R> {
     rules: R,
     text: &'a [u8],
@@ -146,19 +168,27 @@ impl<R: Rules> Task for Fill<'_, R> {
         let mut num_ends = 0;
         while num_ends < ends.len() && at < text.len() {
             if C::USES_MASKS
-                && let Some(bytes) = text[at..].first_chunk::<64>()
-                && !is_east_asian(bytes[0])
-                && !is_east_asian(bytes[1])
+                && let rest = &text[at..]
+                && rest.len() >= MIN_BLOCK
+                && (C::FINDS_EAST_ASIAN || !(is_east_asian(rest[0]) || is_east_asian(rest[1])))
             {
+                let mut copy = [0xFF; 64]; // which is never valid, so it is like the end of the text
+                let bytes = if let Some(bytes) = rest.first_chunk::<64>() {
+                    bytes
+                } else {
+                    copy[..rest.len()].copy_from_slice(rest);
+                    &copy
+                };
                 let masks = classify.masks(bytes);
                 let mut block = Block::new(&masks);
                 let mut stopped = false;
                 // Two copies of the rules: in the one for ASCII half of the masks are known to be empty.
                 let starts = if masks.wide == 0 {
-                    rules.starts(&block, &text[at..])
+                    rules.starts(&block, rest)
                 } else {
-                    stopped = block.add_wide(rules.classes(), masks.wide, &text[at..], R::STOP);
-                    rules.starts(&block, &text[at..]) & block.valid
+                    let wide = masks.wide & !block.add_letters(classify.east_asian_letters(bytes));
+                    stopped = block.add_wide(rules.classes(), wide, rest, R::STOP);
+                    rules.starts(&block, rest) & block.valid
                 };
                 let starts = starts & !1;
                 if starts != 0 {
@@ -188,8 +218,8 @@ impl<R: Rules> Task for Fill<'_, R> {
     }
 }
 
-/// Whether a byte begins a kana, a Chinese character or their punctuation. These have pieces of many bytes, often more
-/// than a block holds, and the scalar scanner goes over one class of three-byte characters without a wrong prediction.
+/// Whether a byte begins a kana, a Chinese character or their punctuation. Unless the masks find these, they are left to
+/// the scalar scanner: it goes over a long run of three-byte characters twice as fast as they can be added to masks.
 #[inline(always)]
 fn is_east_asian(byte: u8) -> bool {
     matches!(byte, 0xE3..=0xE9 | 0xEF)
