@@ -39,8 +39,10 @@ impl PairTable {
             table.entries[at] = (pair(merge.left, merge.right), rank);
         }
         let bytes = || (0..=255).map(|byte| vocab.byte_id(byte));
-        table.byte_ranks =
-            bytes().flat_map(|left| bytes().map(move |right| (left, right))).map(|(l, r)| table.rank(l, r)).collect();
+        table.byte_ranks = bytes()
+            .flat_map(|left| bytes().map(move |right| (left, right)))
+            .map(|(l, r)| table.rank(l, r))
+            .collect();
         table
     }
 
