@@ -53,6 +53,8 @@ pub enum Specials<'a> {
 
 /// One thread's buffers and cache.
 pub struct Worker {
+    /// A clone of its own: a regex keeps scratch space that threads would wait for.
+    pretokenizer: Pretokenizer,
     cache: PieceCache,
     merger: Merger,
     ends: Vec<u32>,
@@ -145,6 +147,7 @@ impl Encoder {
     pub fn worker(&self) -> Worker {
         let idle = self.idle.try_lock().ok().and_then(|mut idle| idle.pop());
         idle.unwrap_or_else(|| Worker {
+            pretokenizer: self.pretokenizer.clone(),
             cache: PieceCache::new(),
             merger: Merger::default(),
             ends: vec![0; 1024],
@@ -197,16 +200,16 @@ impl Encoder {
     }
 
     fn encode_ordinary(&self, worker: &mut Worker, text: &[u8], ids: &mut Vec<u32>) -> Result<()> {
-        let Worker { cache, merger, ends } = worker;
-        let mut start = 0;
-        while start < text.len() {
-            let found = self.pretokenizer.next_ends(text, start, ends)?;
+        let Worker { pretokenizer, cache, merger, ends } = worker;
+        let (mut pieces, mut start) = (pretokenizer.pieces(text), 0);
+        loop {
+            let found = pieces.next_ends(ends)?;
+            let Some(&last) = ends[..found].last() else { return Ok(()) };
             cache.encode(text, start, &ends[..found], ids, |piece, ids| {
                 merger.encode(piece, &self.byte_ids, &self.pairs, ids);
             });
-            start = ends[found - 1] as usize;
+            start = last as usize;
         }
-        Ok(())
     }
 
     /// Encodes many texts on many threads; the result is that of encoding one after the other.

@@ -321,10 +321,13 @@ impl Worker<'_> {
     }
 
     fn add_ordinary(&mut self, text: &[u8]) -> Result<()> {
-        let mut start = 0;
+        let (mut pieces, mut start) = (self.counter.pretokenizer.pieces(text), 0);
         let mut ends = std::mem::take(&mut self.ends);
-        while start < text.len() {
-            let found = self.counter.pretokenizer.next_ends(text, start, &mut ends)?;
+        loop {
+            let found = pieces.next_ends(&mut ends)?;
+            if found == 0 {
+                break;
+            }
             for &end in &ends[..found] {
                 let end = end as usize;
                 self.add_piece(text, start, end);
