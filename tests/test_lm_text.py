@@ -64,6 +64,10 @@ def test_evaluation_line_and_exit_codes(tmp_path: Path, capsys: pytest.CaptureFi
     assert line.split()[::2] == ["loss", "perplexity", "bits_per_byte"]
     rows = plot.read_metrics(run / "metrics.jsonl")
     assert f"loss {rows[-1]['whole_valid_loss']:.4f}" in line
+    command = ["--ckpt", str(run), "--bin", str(config.data.valid_bin), "--device", "cpu", "--sampled", "40"]
+    assert evaluate.main(command) == 0
+    sampled = float(capsys.readouterr().out.splitlines()[1].split()[1])
+    assert sampled == pytest.approx(rows[-1]["whole_valid_loss"], abs=0.1)
     other = write_tokens(tmp_path / "o.bin", np.arange(20), tokenizer_sha256="u" * 64)
     for arguments in (
         ["--ckpt", str(tmp_path / "none"), "--bin", "x"],

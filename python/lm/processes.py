@@ -36,7 +36,7 @@ class Processes:
         """Return a module whose backward pass averages gradients over the processes."""
         if self.size == 1:
             return model
-        return nn.parallel.DistributedDataParallel(model, broadcast_buffers=False)
+        return nn.parallel.DistributedDataParallel(model)
 
     def average(self, value: Tensor) -> None:
         """Replace a tensor by its mean over the processes."""
