@@ -64,6 +64,10 @@ def test_evaluation_line_and_exit_codes(tmp_path: Path, capsys: pytest.CaptureFi
     assert line.split()[::2] == ["loss", "perplexity", "bits_per_byte"]
     rows = plot.read_metrics(run / "metrics.jsonl")
     assert f"loss {rows[-1]['whole_valid_loss']:.4f}" in line
+    command = ["--ckpt", str(run), "--bin", str(config.data.valid_bin), "--device", "cpu", "--sampled", "40"]
+    assert evaluate.main(command) == 0
+    sampled = float(capsys.readouterr().out.splitlines()[1].split()[1])
+    assert sampled == pytest.approx(rows[-1]["whole_valid_loss"], abs=0.1)
     other = write_tokens(tmp_path / "o.bin", np.arange(20), tokenizer_sha256="u" * 64)
     for arguments in (
         ["--ckpt", str(tmp_path / "none"), "--bin", "x"],
@@ -110,7 +114,8 @@ def test_evaluation_leaves_the_precision_as_it_was() -> None:
 
 
 def collect(model: TransformerLM, prompts: list[list[int]], **options: Any) -> list[list[int | None]]:
-    return list(generate.generate_ids(model, prompts, **options))
+    how = {name: options.pop(name) for name in ("temperature", "seed") if name in options}
+    return list(generate.generate_ids(model, prompts, how=generate.Sampling(**how), **options))
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
@@ -144,7 +149,8 @@ def test_sample() -> None:
 
     def seen(**options: Any) -> set[int]:
         generator = torch.Generator().manual_seed(0)
-        return {int(generate.sample(logits, generator=generator, **options)) for _ in range(300)}
+        how = generate.Sampling(**options)
+        return {int(generate.sample(logits, how, generator)) for _ in range(300)}
 
     assert seen() == {0, 1, 2, 3}
     assert seen(top_k=2) == {0, 1}
@@ -154,25 +160,25 @@ def test_sample() -> None:
     assert seen(top_p=1e-9) == {0}
     assert seen(temperature=0) == seen(temperature=1e-9) == {0}
     generator = torch.Generator().manual_seed(0)
-    draws = torch.stack([generate.sample(logits, generator=generator) for _ in range(4000)])
+    draws = torch.stack([generate.sample(logits, generate.Sampling(), generator) for _ in range(4000)])
     shares = torch.bincount(draws.flatten(), minlength=4) / 4000
     torch.testing.assert_close(shares, torch.tensor([0.5, 0.3, 0.15, 0.05]), atol=0.03, rtol=0)
 
 
 def test_bad_sampling_settings_in_one_message() -> None:
     with pytest.raises(ConfigError) as caught:
-        generate.check_sampling(-1, -1, 0, 0)
-    assert len(caught.value.problems) == 4
+        generate.Sampling(temperature=-1, top_k=-1, top_p=0)
+    assert len(caught.value.problems) == 3
     for value in (float("nan"), float("inf")):
         with pytest.raises(ConfigError, match="temperature"):
-            generate.check_sampling(value, 0, 1, 1)
+            generate.Sampling(temperature=value)
 
 
 def told(ids: list[int], monkeypatch: pytest.MonkeyPatch) -> list[str]:
     script = iter(ids)
     monkeypatch.setattr(generate, "sample", lambda *_, **__: torch.tensor([next(script)]))
     model = TransformerLM(tiny_model(vocab_size=300, context_length=64))
-    return list(generate.stream_text(model, ByteTokenizer(), "a", len(ids)))  # type: ignore[arg-type]
+    return list(generate.stream_text(model, ByteTokenizer(), "a", len(ids), generate.Sampling()))  # type: ignore[arg-type]
 
 
 def test_stream_never_splits_a_character(monkeypatch: pytest.MonkeyPatch) -> None:

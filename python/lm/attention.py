@@ -14,7 +14,6 @@ and contiguous inputs, the form in which it is right on Apple GPUs:
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -52,30 +51,6 @@ def rope_tables(head_dim: int, length: int, theta: float) -> tuple[Tensor, Tenso
     return angles.cos().float(), angles.sin().float()
 
 
-class RotatePairs(torch.autograd.Function):
-    """Rotate adjacent pairs; the gradient is the rotation back."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """Rotate by the angle."""
-        ctx.save_for_backward(cos, sin)
-        return _rotate(x, cos, sin)
-
-    @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
-        """Rotate by minus the angle."""
-        cos, sin = ctx.saved_tensors
-        return _rotate(grad_outputs[0], cos, -sin), None, None
-
-
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    even, odd = x[..., 0::2], x[..., 1::2]
-    out = torch.empty_like(x, memory_format=torch.contiguous_format)
-    out[..., 0::2] = even * cos - odd * sin
-    out[..., 1::2] = even * sin + odd * cos
-    return out
-
-
 def rotate_pairs(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotate each adjacent pair (x[2i], x[2i+1]) by its angle, as in the RoFormer paper.
 
@@ -84,9 +59,14 @@ def rotate_pairs(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         cos: broadcastable to (..., D / 2).
         sin: as `cos`.
     """
-    out = RotatePairs.apply(x, cos, sin)
-    assert isinstance(out, Tensor)
-    return out
+    pairs = x.view(*x.shape[:-1], -1, 2)  # (..., D / 2, 2)
+    if x.device.type == "cpu" and x.dtype == torch.float32 and not torch.compiler.is_compiling():
+        # One complex product takes a third of the time of the same in real numbers, forward and backward;
+        # compilers and other devices know complex numbers less well.
+        turned = torch.view_as_complex(pairs) * torch.complex(cos, sin)
+        return torch.view_as_real(turned).flatten(-2)
+    even, odd = pairs.unbind(-1)
+    return torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1).flatten(-2)
 
 
 class KVCache:

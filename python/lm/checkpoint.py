@@ -248,15 +248,16 @@ def find(path: str | Path) -> Path:
     raise CheckpointError(f"no checkpoint in {folder}")
 
 
-def load_model(path: str | Path, *, attention: str | None = None) -> tuple[TransformerLM, Checkpoint, Path]:
-    """Return the model of a run or checkpoint on the CPU, the checkpoint, and its folder."""
+def load_model(path: str | Path) -> tuple[TransformerLM, Checkpoint, Path]:
+    """Return the model of a run or checkpoint on the CPU, the checkpoint, and its folder.
+
+    Where the run kept averaged weights (`--ema`), these are the model's.
+    """
     folder = find(path)
     checkpoint = load(folder)
-    settings = dict(checkpoint.state["config"]["model"])
-    if attention is not None:
-        settings["attention"] = attention
-    model = TransformerLM(ModelConfig(**settings))
-    load_weights(model, checkpoint.model, folder)
+    model = TransformerLM(ModelConfig(**checkpoint.state["config"]["model"]))
+    averages = {name: checkpoint.optimizer.get(f"{name}.ema", t) for name, t in checkpoint.model.items()}
+    load_weights(model, averages, folder)
     return model.eval(), checkpoint, folder
 
 

@@ -139,6 +139,9 @@ class OptimConfig(Checked):
     embedding_lr_scale: float = setting(1.0, "learning rate of the embedding, as a multiple of lr", low=0.0)
     head_lr_scale: float = setting(1.0, "learning rate of the output head, as a multiple of lr", low=0.0)
     grad_clip: float = setting(1.0, "largest norm of the gradient; 0 for no limit", low=0.0)
+    ema: float = setting(
+        0.0, "decay of the averaged weights that are evaluated and exported; 0: none", low=0.0
+    )
     muon_lr: float = setting(0.02, "Muon: highest learning rate", low=0.0)
     muon_momentum: float = setting(0.95, "Muon: decay of the momentum", low=0.0)
     muon_weight_decay: float = setting(0.0, "Muon: decoupled weight decay", low=0.0)
@@ -146,7 +149,7 @@ class OptimConfig(Checked):
     def problems(self) -> list[str]:
         """Add the rules between fields."""
         found = Checked.problems(self)
-        for name in ("beta1", "beta2", "muon_momentum"):
+        for name in ("beta1", "beta2", "muon_momentum", "ema"):
             if not found and getattr(self, name) >= 1:
                 found.append(f"`{flag(name)}` is {getattr(self, name)}, expected less than 1")
         if not found and self.lr == 0:
@@ -294,6 +297,8 @@ def preset_names() -> list[str]:
 
 def read_preset(name: str) -> dict[str, Any]:
     """Return the flat settings of a preset that ships with the package."""
+    if name not in preset_names():
+        raise ConfigError([f"unknown preset `{name}`; there are {', '.join(preset_names())}"])
     entry = resources.files("lm") / "presets" / f"{name}.toml"
     return read_toml(Path(f"presets/{name}.toml"), entry.read_text("utf-8"))
 
@@ -316,15 +321,21 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
             group.add_argument(flag(f.name), **options)
 
 
-def resolve(given: dict[str, Any], preset: str | None, config_file: str | None) -> tuple[Config, str]:
-    """Join flags, file and preset into a configuration; also return the name of the preset that applies.
+def layers(
+    given: dict[str, Any], preset: str | None, config_file: str | None
+) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """Return the values of the preset that applies, those of file and flags over it, and the preset's name.
 
     Without a preset, `cosine_cycle_iters` among the flags marks the reference project's command line, which
     then gives the reference project's run; all others get `default`.
     """
     from_file = read_toml(Path(config_file)) if config_file else {}
-    implied = "reference" if "cosine_cycle_iters" in given else "default"
-    name = preset or from_file.pop("preset", None) or implied
-    if name not in preset_names():
-        raise ConfigError([f"unknown preset `{name}`; there are {', '.join(preset_names())}"])
-    return from_values({**read_preset(name), **from_file, **given}), name
+    in_file = from_file.pop("preset", None)
+    name = preset or in_file or ("reference" if "cosine_cycle_iters" in given else "default")
+    return read_preset(name), {**from_file, **given}, name
+
+
+def resolve(given: dict[str, Any], preset: str | None, config_file: str | None) -> tuple[Config, str]:
+    """Join flags, file and preset into a configuration; also return the name of the preset that applies."""
+    base, chosen, name = layers(given, preset, config_file)
+    return from_values({**base, **chosen}), name

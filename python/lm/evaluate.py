@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from lm.checkpoint import load_model
 from lm.cli import Parser, clear_errors
 from lm.config import ConfigError
-from lm.data import TokenFile, TokenFileError, spread, to_device
+from lm.data import Sampler, TokenFile, TokenFileError, spread, to_device
 from lm.devices import pick_device, set_precision
 from lm.model import TransformerLM
 from lm.nn import token_losses
@@ -136,6 +136,19 @@ def evaluate(
     return Evaluation(loss=nats / count, num_tokens=count, num_bytes=known)
 
 
+def sampled_loss(model: TransformerLM, tokens: TokenFile, device: torch.device, num_batches: int) -> float:
+    """Return the reference project's estimate: the mean loss over batches of 16 windows at random places.
+
+    It has no fixed value; the seed here is always the same. To be read beside the loss of the whole file.
+    """
+    length, batch_size = model.config.context_length, 16
+    sampler = Sampler(tokens.num_tokens, length, batch_size, seed=0, kind="random")
+    with evaluating(model):
+        batches = (tokens.windows(sampler.starts(step), length + 1) for step in range(num_batches))
+        total = sum(sum_losses(model, windows, device) for windows in batches)
+    return total / (num_batches * batch_size * length)
+
+
 def bytes_by_sidecar(tokens: TokenFile, count: int) -> float | None:
     """Return the bytes of `count` tokens at the file's mean, None without a sidecar."""
     total = tokens.sidecar.get("num_bytes")
@@ -220,6 +233,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--batch-size", type=int, default=16, help="windows at once; changes nothing but speed"
     )
+    parser.add_argument(
+        "--sampled",
+        type=int,
+        default=0,
+        metavar="N",
+        help="add the reference's estimate from N random batches",
+    )
     args = parser.parse_args(argv)
     with clear_errors(parser.prog):
         if args.batch_size < 1:
@@ -233,16 +253,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         tokenizer, _ = find_tokenizer(args.tokenizer, tokens, folder.parent.parent / "tokenizer")
         lengths = count_bytes(tokenizer, model.config.vocab_size) if tokenizer else None
         show = _show_progress if sys.stderr.isatty() else None
-        print(
-            evaluate(
-                model.to(device),
-                tokens,
-                device,
-                batch_size=args.batch_size,
-                byte_lengths=lengths,
-                progress=show,
-            )
-        )
+        model = model.to(device)
+        options = {"batch_size": args.batch_size, "byte_lengths": lengths, "progress": show}
+        print(evaluate(model, tokens, device, **options))
+        if args.sampled > 0:
+            loss = sampled_loss(model, tokens, device, args.sampled)
+            print(f"sampled {loss:.4f}  ({args.sampled} batches of 16 windows at random places)")
     return 0
 
 

@@ -14,6 +14,7 @@ import codecs
 import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -33,66 +34,61 @@ if TYPE_CHECKING:
 END_OF_TEXT = "<|endoftext|>"
 
 
-def sample(
-    logits: Tensor,
-    *,
-    temperature: float = 1.0,
-    top_k: int = 0,
-    top_p: float = 1.0,
-    generator: torch.Generator | None = None,
-) -> Tensor:
-    """Draw one id for each row of (B, vocab_size) logits.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How the next token is drawn.
 
     Args:
-        logits: unnormalised.
         temperature: divides the logits; 0 takes the most likely id.
         top_k: only the k most likely ids; 0 for all.
         top_p: only the most likely ids that together reach this probability; 1 for all.
-        generator: source of randomness, on the CPU.
+        seed: decides the draws.
 
-    Returns:
-        (B,) ids, on the CPU.
+    Raises:
+        ConfigError: listing all values that make no sense.
     """
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        problems = []
+        if not 0 <= self.temperature < float("inf"):
+            problems.append(f"`--temperature` is {self.temperature}, expected 0 (the most likely) or more")
+        if self.top_k < 0:
+            problems.append(f"`--top-k` is {self.top_k}, expected 0 (all) or more")
+        if not 0 < self.top_p <= 1:
+            problems.append(f"`--top-p` is {self.top_p}, expected more than 0 and at most 1")
+        if problems:
+            raise ConfigError(problems)
+
+
+def sample(logits: Tensor, how: Sampling, generator: torch.Generator | None = None) -> Tensor:
+    """Draw one id for each row of (B, vocab_size) logits; return (B,) ids on the CPU."""
     logits = logits.float().cpu()  # one small copy; the draw is then the same on every device
-    if temperature == 0:
+    if how.temperature == 0:
         return logits.argmax(dim=-1)
     # subtracting the maximum first keeps tiny temperatures from overflowing
-    scaled = (logits - logits.amax(dim=-1, keepdim=True)) / temperature
+    scaled = (logits - logits.amax(dim=-1, keepdim=True)) / how.temperature
     probabilities, ids = softmax(scaled).sort(dim=-1, descending=True, stable=True)
-    if top_k > 0:
-        probabilities[:, top_k:] = 0
-    if top_p < 1:
+    if how.top_k > 0:
+        probabilities[:, how.top_k :] = 0
+    if how.top_p < 1:
         # keep an id if what stands before it has not reached top_p yet: the first one always stays
         before = probabilities.cumsum(dim=-1) - probabilities
-        probabilities[:, 1:].masked_fill_(before[:, 1:] >= top_p, 0)
+        probabilities[:, 1:].masked_fill_(before[:, 1:] >= how.top_p, 0)
     pick = torch.multinomial(probabilities, 1, generator=generator)
     return ids.gather(-1, pick).squeeze(-1)
-
-
-def check_sampling(temperature: float, top_k: int, top_p: float, max_tokens: int) -> None:
-    """Raise ConfigError listing all sampling settings that make no sense."""
-    problems = []
-    if not 0 <= temperature < float("inf"):
-        problems.append(f"`--temperature` is {temperature}, expected 0 (always the most likely) or more")
-    if top_k < 0:
-        problems.append(f"`--top-k` is {top_k}, expected 0 (all) or more")
-    if not 0 < top_p <= 1:
-        problems.append(f"`--top-p` is {top_p}, expected more than 0 and at most 1")
-    if max_tokens < 1:
-        problems.append(f"`--max-tokens` is {max_tokens}, expected at least 1")
-    if problems:
-        raise ConfigError(problems)
 
 
 def generate_ids(
     model: TransformerLM,
     prompts: Sequence[Sequence[int]],
     max_tokens: int,
+    how: Sampling,
     *,
-    temperature: float = 1.0,
-    top_k: int = 0,
-    top_p: float = 1.0,
-    seed: int = 0,
     stop_id: int | None = None,
     use_cache: bool = True,
 ) -> Iterator[list[int | None]]:
@@ -102,16 +98,13 @@ def generate_ids(
         model: on its device.
         prompts: ids, at least one each and all of one length; of long ones the last `context_length` count.
         max_tokens: steps.
-        temperature: see `sample`.
-        top_k: see `sample`.
-        top_p: see `sample`.
-        seed: decides the draws.
+        how: decides the draws.
         stop_id: ends a text; not yielded.
         use_cache: keep keys and values; the ids are the same without, only slower.
     """
     limit = model.config.context_length
     device = model.embedding.weight.device
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(how.seed)
     ids = torch.tensor([list(p)[-limit:] for p in prompts], dtype=torch.long)
     running = [True] * len(prompts)
     caches = None
@@ -125,7 +118,7 @@ def generate_ids(
                 caches, new = model.new_caches(len(prompts)), ids
             x = model.hidden((new if use_cache else ids).to(device), caches)[:, -1]
             logits = x @ model.head_weight.T  # (B, vocab_size)
-        picked = sample(logits, temperature=temperature, top_k=top_k, top_p=top_p, generator=generator)
+        picked = sample(logits, how, generator)
         out: list[int | None] = []
         for row, token_id in enumerate(picked.tolist()):
             running[row] = running[row] and token_id != stop_id
@@ -164,31 +157,13 @@ def start_ids(tokenizer: Tokenizer, prompt: str, vocab_size: int) -> tuple[list[
 
 
 def stream_text(
-    model: TransformerLM,
-    tokenizer: Tokenizer,
-    prompt: str,
-    max_tokens: int,
-    *,
-    temperature: float = 1.0,
-    top_k: int = 0,
-    top_p: float = 1.0,
-    seed: int = 0,
+    model: TransformerLM, tokenizer: Tokenizer, prompt: str, max_tokens: int, how: Sampling
 ) -> Iterator[str]:
     """Yield the text that follows a prompt, in whole characters; ends at the end of the text."""
     ids, stop_id = start_ids(tokenizer, prompt, model.config.vocab_size)
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     special = set(tokenizer.special_tokens.values())
-    steps = generate_ids(
-        model,
-        [ids],
-        max_tokens,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        seed=seed,
-        stop_id=stop_id,
-    )
-    for (token_id,) in steps:
+    for (token_id,) in generate_ids(model, [ids], max_tokens, how, stop_id=stop_id):
         # a head wider than the vocabulary can give ids that have no bytes
         if token_id is None or token_id in special or token_id >= tokenizer.vocab_size:
             return
@@ -218,12 +193,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
     args = parser.parse_args(argv)
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(
-            errors="replace"
-        )  # a terminal that cannot show a character gets a question mark
+    if hasattr(sys.stdout, "reconfigure"):  # a terminal that cannot show a character gets a question mark
+        sys.stdout.reconfigure(errors="replace")
     with clear_errors(parser.prog):
-        check_sampling(args.temperature, args.top_k, args.top_p, args.max_tokens)
+        if args.max_tokens < 1:
+            raise ConfigError([f"`--max-tokens` is {args.max_tokens}, expected at least 1"])
+        how = Sampling(temperature=args.temperature, top_k=args.top_k, top_p=args.top_p, seed=args.seed)
         device = pick_device(args.device)
         model, checkpoint, folder = load_model(args.ckpt)
         tokenizer, problem = find_tokenizer(args.tokenizer, None, folder.parent.parent / "tokenizer")
@@ -234,16 +209,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         model = model.to(device)
         for index in range(max(1, args.num_samples)):
             print(escape(args.prompt), end="", flush=True)
-            for text in stream_text(
-                model,
-                tokenizer,
-                args.prompt,
-                args.max_tokens,
-                temperature=args.temperature,
-                top_k=args.top_k,
-                top_p=args.top_p,
-                seed=args.seed + index,
-            ):
+            drawn = replace(how, seed=how.seed + index)
+            for text in stream_text(model, tokenizer, args.prompt, args.max_tokens, drawn):
                 print(escape(text), end="", flush=True)
             print()
     return 0

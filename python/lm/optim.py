@@ -12,7 +12,8 @@ another (see `nn.Linear.parts`) are orthogonalised matrix by matrix, in one batc
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -111,6 +112,8 @@ class Optimizer:
             for name, p in zip(group.names, group.parameters, strict=True):
                 for slot in ("mean", "square") if group.kind == "adamw" else ("momentum",):
                     self.state[f"{name}.{slot}"] = torch.zeros_like(p, memory_format=torch.contiguous_format)
+                if config.ema:
+                    self.state[f"{name}.ema"] = p.detach().clone()
 
     def slots(self, group: Group, slot: str) -> list[Tensor]:
         """Return one kind of state for the parameters of a group."""
@@ -132,6 +135,27 @@ class Optimizer:
                 self.adamw(group, gradients, rate)
             else:
                 self.muon(group, gradients, rate)
+            if self.config.ema:  # a shorter average at first, which would else remember the random start
+                weight = max(1 - self.config.ema, 9 / (9 + self.num_steps))
+                torch._foreach_lerp_(self.slots(group, "ema"), group.parameters, weight)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Put the averaged weights in place of the trained ones for a while, if there are any."""
+        named = [pair for g in self.groups for pair in zip(g.names, g.parameters, strict=True)]
+
+        def swap() -> None:
+            for name, p in named if self.config.ema else ():
+                average = self.state[f"{name}.ema"]
+                kept = p.detach().clone()
+                p.detach().copy_(average)
+                average.copy_(kept)
+
+        swap()
+        try:
+            yield
+        finally:
+            swap()
 
     def adamw(self, group: Group, gradients: list[Tensor], rate: float) -> None:
         """Step by the mean gradient over the root of the mean square, both corrected for starting at 0."""

@@ -41,17 +41,21 @@ class Metrics:
     A full disk never stops the training: the first failure is told, the rest are silent.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, *, writing: bool = True) -> None:
+        self.path, self.writing = path, writing
         self.failed = False
 
     def keep_until(self, step: int) -> None:
         """Drop rows after a step, which a resumed run will write again."""
+        if not self.writing:
+            return
         rows = [row for row in read_metrics(self.path) if row["step"] <= step]
         replace_file(self.path, "".join(json.dumps(row) + "\n" for row in rows).encode())
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Append a row."""
+        if not self.writing:
+            return
         try:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
@@ -88,18 +92,17 @@ class Progress:
         self.num_steps, self.first_step = num_steps, first_step
         self.started_s = time.monotonic()
 
-    def show(self, row: Mapping[str, Any], *, quiet: bool = False) -> None:
+    def show(self, row: Mapping[str, Any]) -> None:
         """Show a row of metrics.jsonl."""
         done = row["step"] - self.first_step
         left_s = (time.monotonic() - self.started_s) / max(1, done) * (self.num_steps - row["step"])
         line = (
             f"step {row['step']:>{len(str(self.num_steps))}}/{self.num_steps}  loss {row['loss']:.4f}  "
             f"lr {row['lr']:.2e}  grad {row['grad_norm']:.2f}  {row['tokens_per_s']:,.0f} tok/s  "
-            f"{row['gflops']:,.0f} GFLOP/s  {duration(left_s)} left"
+            f"mfu {row['mfu']:.0%}  {row['memory_mb']:,} MB  {duration(left_s)} left"
         )
         if not sys.stdout.isatty():
-            if not quiet:
-                say(line)
+            say(line)
             return
         width = shutil.get_terminal_size().columns - 1
         print(f"\r\033[K{line[:width]}", end="", flush=True)

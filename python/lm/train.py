@@ -6,11 +6,12 @@ the end, config.toml, metrics.jsonl, checkpoints/, loss_curve.png, ppl_curve.png
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,12 @@ import torch
 
 from lm import checkpoint as ckpt
 from lm.cli import Parser, clear_errors
-from lm.config import Config, ConfigError, add_flags, preset_names, read_preset, read_toml, resolve
-from lm.data import read_sidecar
+from lm.config import Config, ConfigError, add_flags, from_values, layers, preset_names, read_toml, resolve
+from lm.data import read_sidecar, to_device
 from lm.devices import SelfTestError, pick_device, self_test, set_precision
+from lm.optim import clip_gradients
+from lm.processes import joined
+from lm.report import write_report
 from lm.runlog import duration, lock, say
 from lm.trainer import DivergedError, Interrupted, Trainer
 
@@ -59,28 +63,21 @@ def settle(
     A resumed run starts from its own settings instead of a preset's; the vocabulary size, if nobody gives it,
     is that of the token file's sidecar.
     """
-    run = ckpt.run_folder(given.get("ckpt_path", "runs/default"))
-    saved = run / "config.toml"
+    saved = ckpt.run_folder(given.get("ckpt_path", "runs/default")) / "config.toml"
+    base, chosen, name = layers(given, preset, file)
     if resume and saved.exists():
-        layers = [read_toml(saved)]
-        if preset:
-            layers.append(read_preset(preset) if preset in preset_names() else {"preset": preset})
-        layers.append(read_toml(Path(file)) if file else {})
-        merged = {key: value for layer in layers for key, value in layer.items()}
-        if given.get("max_iters", merged.get("max_iters")) != merged.get("max_iters"):
+        planned = read_toml(saved)
+        if chosen.get("max_iters", planned.get("max_iters")) != planned.get("max_iters"):
             say("more or fewer steps than planned: the schedule stays unless --cosine-cycle-iters is given")
-        config, _ = resolve({**merged, **given}, "default", None)
-        return config, f"from {saved}"
-    config, name = resolve(given, preset, file)
-    told = read_toml(Path(file)) if file else {}
-    if config.data.train_bin and "vocab_size" not in {**told, **given}:
-        size = read_sidecar(Path(config.data.train_bin)).get("vocab_size")
+        return from_values({**planned, **(base if preset else {}), **chosen}), f"from {saved}"
+    if "vocab_size" not in chosen and chosen.get("train_bin"):
+        size = read_sidecar(Path(chosen["train_bin"])).get("vocab_size")
         if isinstance(size, int) and size > 0:
-            config, _ = resolve({**given, "vocab_size": size}, name, file)
+            chosen["vocab_size"] = size
     note = f"preset {name}"
-    if name == "reference" and preset is None and "preset" not in told:
+    if name == "reference" and preset is None and "cosine_cycle_iters" in given:
         note += " (--cosine-cycle-iters is given; `--preset default` reaches a lower loss)"
-    return config, note
+    return from_values({**base, **chosen}), note
 
 
 @contextmanager
@@ -139,24 +136,29 @@ def describe(trainer: Trainer, source: str, ckpt_path: str) -> None:
 
 
 def compile_model(trainer: Trainer) -> None:
-    """Use the compiled model if it computes the same loss, else say why not."""
-    starts = trainer.sampler.starts(0)[: trainer.config.data.batch_size // trainer.config.run.accumulate]
-    ids = torch.from_numpy(trainer.train_tokens.windows(starts, trainer.config.model.context_length + 1))
-    ids = ids.to(trainer.device)
+    """Use the compiled model if it gives the same loss and gradients, else say why not."""
+    rows = trainer.config.data.batch_size // trainer.config.run.accumulate // trainer.processes.size
+    length = trainer.config.model.context_length + 1
+    ids = to_device(trainer.train_tokens.windows(trainer.sampler.starts(0)[:rows], length), trainer.device)
+
+    def loss_and_norm(forward: Any) -> tuple[float, float]:
+        loss = forward(*ids)
+        loss.backward()
+        norm = clip_gradients(trainer.model.parameters(), 0.0)
+        trainer.optimizer.zero_grad()
+        return float(loss.detach()), float(norm)
+
     try:
         compiled: Any = torch.compile(trainer.model)
-        eager, fast = (
-            f(ids[:, :-1].contiguous(), ids[:, 1:].contiguous()) for f in (trainer.model, compiled)
-        )
-        fast.backward()
-        trainer.optimizer.zero_grad()
-        gap = abs(float(eager.detach()) - float(fast.detach()))
-        if not gap < 1e-3 * float(eager.detach()):
-            raise SelfTestError(f"the compiled loss differs by {gap:.2g}")
+        eager, fast = loss_and_norm(trainer.model), loss_and_norm(compiled)
+        gaps = [abs(a - b) for a, b in zip(eager, fast, strict=True)]
+        if not all(gap < 1e-3 * value for gap, value in zip(gaps, eager, strict=True)):
+            raise SelfTestError(f"the loss differs by {gaps[0]:.2g}, the gradient's norm by {gaps[1]:.2g}")
         trainer.forward = compiled
-        say(f"compile   on; the loss equals the eager one within {gap:.1g}")
+        say(f"compile   on; loss and gradient norm equal the eager ones within {max(gaps):.1g}")
     except Exception as error:  # a compiler may fail in any way; training then goes on without
-        say(f"compile   off: {str(error).splitlines()[0][:200]}")
+        trainer.optimizer.zero_grad()
+        say(f"compile   off: {(str(error) or type(error).__name__).splitlines()[0][:200]}")
 
 
 def train(
@@ -173,39 +175,73 @@ def train(
     device = pick_device(config.run.device)
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
-    prepare_folder(run, resume=resume is not None, overwrite=overwrite)
-    with lock(run):
-        trainer = Trainer(config, run, device)
-        describe(trainer, source, config.run.ckpt_path)
-        say("self-test " + "; ".join(self_test(config.model, config.optim, device)))
-        set_precision(config.run.matmul, device)
-        if resume:
-            trainer.restore(resume)
+    with ExitStack() as stack:
+        processes = stack.enter_context(joined(device))
+        if processes.main:
+            prepare_folder(run, resume=resume is not None, overwrite=overwrite)
+            stack.enter_context(lock(run))
+        else:
+            stack.enter_context(redirect_stdout(stack.enter_context(Path(os.devnull).open("w"))))
+        processes.largest(0)  # the others go on when the folder is ready
+        trainer = Trainer(config, run, device, processes)
+        start(trainer, source, resume)
+        stopped = follow(trainer)
+        if processes.main:
+            finish(trainer, stopped)
+    if stopped or trainer.save_failed:
+        raise SystemExit(128 + trainer.stop_signal if trainer.stop_signal else 1)
+    return run
+
+
+def start(trainer: Trainer, source: str, resume: str | None) -> None:
+    """Test the device, restore what there is, compile, write down the settings."""
+    config, device, run = trainer.config, trainer.device, trainer.run
+    describe(trainer, source, config.run.ckpt_path)
+    say("self-test " + "; ".join(self_test(config.model, config.optim, device)))
+    set_precision(config.run.matmul, device)
+    if resume:
+        trainer.restore(resume)
+    if trainer.processes.main:
         ckpt.replace_file(run / "config.toml", config.to_toml().encode())
-        if trainer.tokenizer and not (run / "tokenizer").exists():
+        if trainer.tokenizer:  # also over that of a run which was here before
             trainer.tokenizer.save(run / "tokenizer")
-        if config.run.compile:
-            compile_model(trainer)
-        with signals(lambda number: setattr(trainer, "stop_signal", number)):
-            try:
-                trainer.run_steps()
-                say(f"whole     {config.data.valid_bin}: {trainer.finish()}")
-            except Interrupted:
-                say(f"stopped at step {trainer.step}; continue with the same command and --resume")
-                raise SystemExit(128 + trainer.stop_signal) from None
-            except DivergedError as error:
-                say(f"stopped: {error}")
-                raise SystemExit(1) from None
+    if config.run.compile:
+        compile_model(trainer)
+    trainer.forward = trainer.processes.wrap(trainer.forward)
+
+
+def follow(trainer: Trainer) -> str:
+    """Train to the end; return why it was not reached, or nothing."""
+    with signals(lambda number: setattr(trainer, "stop_signal", number)):
+        try:
+            trainer.run_steps()
+            if trainer.processes.main:
+                say(f"whole     {trainer.config.data.valid_bin}: {trainer.finish()}")
+        except Interrupted:
+            return f"stopped at step {trainer.step}; continue with the same command and --resume"
+        except DivergedError as error:
+            return f"stopped: {error}"
+    return ""
+
+
+def finish(trainer: Trainer, stopped: str) -> None:
+    """Write the report and say what there is now."""
+    run, best = trainer.run, trainer.best
+    try:
+        write_report(run)
+    except (OSError, ValueError) as error:
+        say(f"warning: no report: {error}")
+    if stopped:
+        say(stopped)
+        return
+    took = duration(trainer.elapsed_s)
+    say(f"trained   {trainer.step} steps in {took}; best validation at step {best[1] if best else 0}")
     say(
-        f"trained   {trainer.step} steps in {duration(trainer.elapsed_s)}; best validation at step "
-        f"{trainer.best[1] if trainer.best else 0}"
+        f"curves    {run / 'loss_curve.png'}, {run / 'ppl_curve.png'}; all on one page: {run / 'report.html'}"
     )
-    say(f"curves    {run / 'loss_curve.png'}, {run / 'ppl_curve.png'}")
     say(f"next      python -m lm.generate --ckpt {run}")
     if trainer.save_failed:
         say("warning: at least one checkpoint could not be written")
-        raise SystemExit(1)
-    return run
 
 
 def main(argv: Sequence[str] | None = None) -> int:

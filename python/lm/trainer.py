@@ -5,8 +5,8 @@
 
 All that a step depends on is the weights, the optimizer's state and the number of the step; so a run that was
 stopped and resumed is the run that was not, bit for bit on CPU. Nothing waits for the device between two rows
-of the log. No thread prepares
-batches: at the reference size drawing one takes half a millisecond, a step about a second on two CPU cores.
+of the log. No thread prepares batches: at the reference size drawing one takes half a millisecond, a step
+about a second on two CPU cores.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,13 @@ from torch import Tensor
 from lm import checkpoint as ckpt
 from lm.config import Config, ConfigError
 from lm.data import Sampler, TokenFile, TokenFileError, to_device
-from lm.devices import synchronize
+from lm.devices import memory_mb, peak_flops, synchronize
 from lm.evaluate import Evaluation, count_bytes, evaluate, find_tokenizer
-from lm.generate import escape, stream_text
+from lm.generate import Sampling, escape, stream_text
 from lm.model import TransformerLM
 from lm.optim import clip_gradients, make_optimizer, rate_factor
 from lm.plot import draw, read_metrics
+from lm.processes import Processes
 from lm.runlog import Metrics, Progress, say
 
 
@@ -47,11 +49,21 @@ class Trainer:
         config: all settings.
         run: the run folder.
         device: where to train.
-        quiet: print no row for each log step where there is no terminal.
+        processes: those that share the work.
+
+    Raises:
+        ConfigError, TokenFileError: settings or data that do not go together.
     """
 
-    def __init__(self, config: Config, run: Path, device: torch.device, *, quiet: bool = False) -> None:
-        self.config, self.run, self.device, self.quiet = config, run, device, quiet
+    def __init__(
+        self, config: Config, run: Path, device: torch.device, processes: Processes | None = None
+    ) -> None:
+        self.config, self.run, self.device = config, run, device
+        self.processes = processes or Processes()
+        shares = config.run.accumulate * self.processes.size
+        if config.data.batch_size % shares:
+            shared = f"{self.processes.size} processes x {config.run.accumulate} micro-batches"
+            raise ConfigError([f"`--batch-size` {config.data.batch_size} is not a multiple of {shared}"])
         model, data = config.model, config.data
         if data.train_bin is None or data.valid_bin is None:
             raise ConfigError(["give both `--train-bin` and `--valid-bin`"])
@@ -69,13 +81,14 @@ class Trainer:
         torch.manual_seed(config.run.seed)
         self.model = TransformerLM(model).to(device)
         self.model.checkpoint_activations = config.run.checkpoint_activations
-        self.forward: Any = self.model
+        self.forward: Any = self.model  # may be replaced by what computes the same, compiled or distributed
         self.optimizer = make_optimizer(self.model, config.optim)
         self.tokenizer, self.tokenizer_note = find_tokenizer(
             data.tokenizer, self.train_tokens, run / "tokenizer"
         )
         self.byte_lengths = count_bytes(self.tokenizer, model.vocab_size) if self.tokenizer else None
-        self.metrics = Metrics(run / "metrics.jsonl")
+        self.metrics = Metrics(run / "metrics.jsonl", writing=self.processes.main)
+        self.peak_flops = math.nan  # a second; measured when training begins
         self.step = 0
         self.loss_sum = torch.zeros((), device=device)
         self.loss_count = 0
@@ -97,6 +110,9 @@ class Trainer:
 
     def save(self) -> None:
         """Write a checkpoint; if that fails twice, say so and go on."""
+        self.processes.average(self.loss_sum)
+        if not self.processes.main:
+            return
         loss_sum = float(self.loss_sum)
         if not math.isfinite(loss_sum):
             raise DivergedError(self.divergence("loss"))
@@ -177,10 +193,13 @@ class Trainer:
         windows = self.train_tokens.windows(
             self.sampler.starts(self.step), self.config.model.context_length + 1
         )
-        for part in windows.reshape(accumulate, -1, windows.shape[1]):
+        micro_batches = windows.reshape(accumulate, self.processes.size, -1, windows.shape[1])
+        for index, part in enumerate(micro_batches[:, self.processes.rank]):
             inputs, targets = to_device(part, self.device)
-            loss = self.forward(inputs, targets) / accumulate
-            loss.backward()
+            more = index + 1 < accumulate  # only the last backward pass of a step averages over processes
+            with self.forward.no_sync() if more and self.processes.size > 1 else nullcontext():
+                loss = self.forward(inputs, targets) / accumulate
+                loss.backward()
             self.loss_sum += loss.detach()
         norm = clip_gradients(self.model.parameters(), self.config.optim.grad_clip)
         self.optimizer.step(rate_factor(self.step, self.config.optim))
@@ -200,6 +219,7 @@ class Trainer:
 
     def log(self, norm: Tensor, num_steps: int, seconds: float, progress: Progress) -> None:
         """Write and show a row; the only place in the loop that waits for the device."""
+        self.processes.average(self.loss_sum)
         row = {
             "step": self.step,
             "loss": float(self.loss_sum) / self.loss_count,
@@ -209,12 +229,14 @@ class Trainer:
         if not math.isfinite(row["loss"]) or not math.isfinite(row["grad_norm"]):
             raise DivergedError(self.divergence("loss" if not math.isfinite(row["loss"]) else "gradient"))
         rate = num_steps * self.config.data.batch_size * self.config.model.context_length / seconds
-        row |= {"tokens_per_s": round(rate), "gflops": round(rate * self.model.flops_per_token() / 1e9)}
+        peak = self.peak_flops * self.processes.size
+        row |= {"tokens_per_s": round(rate), "mfu": round(rate * self.model.flops_per_token() / peak, 3)}
+        row |= {"memory_mb": memory_mb(self.device)}
         row |= {"epoch": round(self.sampler.epoch(self.step), 4), "elapsed_s": round(self.elapsed_s, 2)}
         self.loss_sum.zero_()
         self.loss_count = 0
         self.metrics.write(row)
-        progress.show(row, quiet=self.quiet)
+        progress.show(row)
 
     def run_steps(self) -> None:
         """Train to the last step, logging, evaluating and saving on the way.
@@ -224,11 +246,13 @@ class Trainer:
             DivergedError: loss or gradient not finite; nothing was saved over.
         """
         settings = self.config.run
+        self.peak_flops = peak_flops(self.device)
         progress = Progress(settings.max_iters, self.step)
         mark_s, mark_step = time.monotonic(), self.step
         while self.step < settings.max_iters:
             norm = self.train_step()
             last = self.step == settings.max_iters
+            self.stop_signal = self.processes.largest(self.stop_signal)
             if self.step % settings.log_every == 0 or last:
                 synchronize(self.device)
                 seconds = time.monotonic() - mark_s
@@ -236,7 +260,8 @@ class Trainer:
                 self.log(norm, self.step - mark_step, max(seconds, 1e-9), progress)
                 mark_s, mark_step = time.monotonic(), self.step
             if self.step % settings.eval_every == 0 or last:
-                self.evaluate_and_show()
+                if self.processes.main:
+                    self.evaluate_and_show()
                 self.save()
                 mark_s, mark_step = time.monotonic(), self.step
             elif self.stop_signal:
@@ -245,17 +270,26 @@ class Trainer:
                 raise Interrupted
 
     def evaluate_and_show(self) -> None:
-        """Evaluate on a fixed sample of the validation file, draw the curves, write a sample story."""
+        """Evaluate on a fixed sample of the validation file, draw the curves, write a sample story.
+
+        Raises:
+            DivergedError: the loss is not finite.
+        """
         windows = self.config.run.eval_iters * self.config.data.batch_size
-        result = evaluate(
-            self.model, self.valid_tokens, self.device, num_windows=windows, byte_lengths=self.byte_lengths
-        )
+        with self.optimizer.averaged():
+            result = self.evaluate(num_windows=windows)
+            self.write_sample()
+        if not math.isfinite(result.loss):
+            raise DivergedError(self.divergence("validation loss"))
         if self.best is None or result.loss < self.best[0]:
             self.best = (result.loss, self.step)
         self.metrics.write({"step": self.step, **rounded(result, "valid")})
         say(f"step {self.step}: validation {result}" + ("  (best)" if self.best[1] == self.step else ""))
         self.draw_curves()
-        self.write_sample()
+
+    def evaluate(self, **options: Any) -> Evaluation:
+        """Evaluate on the validation file; see `evaluate.evaluate`."""
+        return evaluate(self.model, self.valid_tokens, self.device, byte_lengths=self.byte_lengths, **options)
 
     def draw_curves(self) -> None:
         """Draw the curves anew; a failure to do so is told and no more."""
@@ -270,14 +304,8 @@ class Trainer:
         if self.tokenizer is None or settings.sample_tokens == 0:
             return
         try:
-            pieces = stream_text(
-                self.model,
-                self.tokenizer,
-                settings.prompt,
-                settings.sample_tokens,
-                temperature=0.8,
-                top_p=0.95,
-            )
+            how = Sampling(temperature=0.8, top_p=0.95)
+            pieces = stream_text(self.model, self.tokenizer, settings.prompt, settings.sample_tokens, how)
             story = settings.prompt + "".join(pieces)
             folder = self.run / "samples"
             folder.mkdir(exist_ok=True)
@@ -296,10 +324,10 @@ class Trainer:
             if self.stop_signal:
                 raise Interrupted
 
-        result = evaluate(
-            self.model, self.valid_tokens, self.device, byte_lengths=self.byte_lengths, progress=poll
-        )
-        if not any("whole_valid_loss" in row for row in read_metrics(self.metrics.path)):
+        with self.optimizer.averaged():
+            result = self.evaluate(progress=poll)
+        rows = read_metrics(self.metrics.path)
+        if not any("whole_valid_loss" in row and row["step"] == self.step for row in rows):
             self.metrics.write({"step": self.step, **rounded(result, "whole_valid")})
         return result
 

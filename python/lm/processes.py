@@ -1,0 +1,74 @@
+"""Several processes that train one model: `torchrun --nproc-per-node 2 -m lm.train ...`.
+
+Each process takes its share of the rows of every micro-batch, and DDP averages the gradients while the
+backward pass still runs. Since a step's windows follow from its number alone (`data.Sampler`), data order and
+loss are those of one process with the same batch size, up to the rounding of sums. The first process (`main`)
+alone evaluates, writes and speaks. Signals reach the processes at different times, so in each step they agree
+on whether to stop.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """This process among the others; by default the only one, for which nothing below does anything."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def main(self) -> bool:
+        """Whether this is the process that writes and speaks."""
+        return self.rank == 0
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """Return a module whose backward pass averages gradients over the processes."""
+        if self.size == 1:
+            return model
+        return nn.parallel.DistributedDataParallel(model)
+
+    def average(self, value: Tensor) -> None:
+        """Replace a tensor by its mean over the processes."""
+        if self.size > 1:
+            dist.all_reduce(value)
+            value /= self.size
+
+    def largest(self, number: int) -> int:
+        """Return the largest of the processes' numbers; waits for all, but not for a device."""
+        if self.size == 1:
+            return number
+        held = torch.tensor(number)
+        dist.all_reduce(held, dist.ReduceOp.MAX)
+        return int(held)
+
+
+def world_size() -> int:
+    """Return the number of processes that torchrun has started, 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[Processes]:
+    """Meet the other processes, if there are any."""
+    if world_size() == 1:
+        yield Processes()
+        return
+    # numbers on the CPU always go through gloo, so that agreeing on them never waits for a GPU; the others
+    # wait as long as the first evaluates
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, timeout=timedelta(hours=2))
+    try:
+        yield Processes(dist.get_rank(), dist.get_world_size())
+    finally:
+        dist.destroy_process_group()
