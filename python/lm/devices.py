@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import os
-import resource
 import sys
 import time
 
@@ -87,6 +86,10 @@ def memory_mb(device: torch.device) -> int:
         return torch.cuda.max_memory_allocated() // 2**20
     if device.type == "mps":
         return torch.mps.driver_allocated_memory() // 2**20
+    if sys.platform == "win32":
+        return 0  # the standard library does not tell there
+    import resource  # which Windows does not have
+
     unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit // 2**20
 

@@ -76,8 +76,11 @@ class Trainer:
         self.sampler = Sampler(
             self.train_tokens.num_tokens, model.context_length, data.batch_size, config.run.seed, data.sampler
         )
-        if self.valid_tokens.num_tokens < 2:
-            raise TokenFileError(f"{data.valid_bin} holds fewer than two tokens")
+        if self.valid_tokens.num_tokens <= model.context_length:
+            raise TokenFileError(
+                f"{data.valid_bin} has {self.valid_tokens.num_tokens} tokens, too few for one window of "
+                f"{model.context_length} and its targets; use more data or a smaller `--context-length`"
+            )
         torch.manual_seed(config.run.seed)
         self.model = TransformerLM(model).to(device)
         self.model.checkpoint_activations = config.run.checkpoint_activations
