@@ -2,7 +2,8 @@
 
 use super::CoreResult;
 use super::convert::{check_threads, text_bytes, tie_break_named, to_numpy};
-use super::run::{run, run_with, send_texts};
+use super::counts::{Counting, Counts};
+use super::run::run;
 use super::stream::Stream;
 use crate::encoder::{Encoder, Specials};
 use crate::monitor::Monitor;
@@ -16,31 +17,35 @@ use crate::word_counts::WordCounts;
 use numpy::{IntoPyArray, PyArray1, PyArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
+use std::borrow::Borrow;
 use std::path::PathBuf;
-use std::sync::mpsc::sync_channel;
 
 /// A call on less text than this is over before anybody presses a key: it needs no thread of its own.
 const LONG_BYTES: usize = 1 << 20;
 
-/// What to train, checked before any text is read.
-struct Plan {
+/// What to learn from word counts, checked before any text is read.
+struct Goal {
     vocab_size: usize,
-    pretokenizer: Pretokenizer,
-    specials: SpecialTokens,
     tie_break: TieBreak,
 }
 
-impl Plan {
-    fn new(vocab_size: usize, special_tokens: Vec<String>, pattern: &str, tie_break: &str) -> PyResult<Self> {
+impl Goal {
+    fn new(vocab_size: usize, num_specials: usize, tie_break: &str) -> PyResult<Self> {
         let tie_break = tie_break_named(tie_break)?;
-        trainer::check_vocab_size(vocab_size, special_tokens.len())?;
-        let (pretokenizer, specials) = (Pretokenizer::new(pattern)?, SpecialTokens::new(&special_tokens)?);
-        Ok(Plan { vocab_size, pretokenizer, specials, tie_break })
+        trainer::check_vocab_size(vocab_size, num_specials)?;
+        Ok(Goal { vocab_size, tie_break })
     }
 
-    fn train(&self, words: WordCounts, monitor: &Monitor) -> CoreResult<Core> {
-        let vocab = trainer::train(words, self.vocab_size, self.tie_break, monitor)?;
-        Core::build(vocab, self.pretokenizer.clone())
+    fn train(
+        &self,
+        py: Python<'_>,
+        words: impl Borrow<WordCounts> + Send,
+        progress: Option<&Py<PyAny>>,
+    ) -> PyResult<Core> {
+        run(py, progress, |monitor| {
+            let pretokenizer = Pretokenizer::new(words.borrow().pattern())?;
+            Core::build(trainer::train(words, self.vocab_size, self.tie_break, monitor)?, pretokenizer)
+        })
     }
 }
 
@@ -137,13 +142,10 @@ impl Core {
         num_threads: Option<usize>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
-        check_threads(num_threads)?;
-        let plan = Plan::new(vocab_size, special_tokens, pattern, tie_break)?;
-        run(py, progress.as_ref(), |monitor| {
-            let words =
-                WordCounts::from_files(&paths, &plan.pretokenizer, &plan.specials, num_threads, monitor)?;
-            plan.train(words, monitor)
-        })
+        let goal = Goal::new(vocab_size, special_tokens.len(), tie_break)?;
+        let words =
+            Counting::new(pattern, &special_tokens, num_threads)?.files(py, &paths, progress.as_ref())?;
+        goal.train(py, words, progress.as_ref())
     }
 
     #[staticmethod]
@@ -157,19 +159,21 @@ impl Core {
         num_threads: Option<usize>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
-        check_threads(num_threads)?;
-        let plan = Plan::new(vocab_size, special_tokens, pattern, tie_break)?;
-        let texts = texts.try_iter()?.unbind();
-        let monitor = Monitor::default();
-        let (sender, batches) = sync_channel(2);
-        let train = |monitor: &Monitor| {
-            let words =
-                WordCounts::from_batches(batches, &plan.pretokenizer, &plan.specials, num_threads, monitor)?;
-            plan.train(words, monitor)
-        };
-        run_with(py, progress.as_ref(), &monitor, train, |attention| {
-            Python::attach(|py| send_texts(texts.bind(py), sender, attention))
-        })
+        let goal = Goal::new(vocab_size, special_tokens.len(), tie_break)?;
+        let words = Counting::new(pattern, &special_tokens, num_threads)?.texts(texts, progress.as_ref())?;
+        goal.train(py, words, progress.as_ref())
+    }
+
+    #[staticmethod]
+    fn train_counts(
+        py: Python<'_>,
+        counts: &Counts,
+        vocab_size: usize,
+        tie_break: &str,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
+        let goal = Goal::new(vocab_size, counts.words.special_tokens().len(), tie_break)?;
+        goal.train(py, &counts.words, progress.as_ref())
     }
 
     #[staticmethod]

@@ -33,6 +33,7 @@ use places::{List, Places};
 use queue::{Candidate, Queue};
 use rustc_hash::{FxHashMap, FxHashSet};
 use scratch::Scratch;
+use std::borrow::Borrow;
 use tokens::Tokens;
 
 /// Which of several pairs with the highest count is merged.
@@ -64,18 +65,24 @@ struct Kept {
     places: List,
 }
 
-/// Learns merges until the vocabulary has `vocab_size` ids, special tokens included, or no pair is left.
+/// Learns merges until the vocabulary has `vocab_size` ids, special tokens included, or no pair is left. Words that are
+/// given away are freed as soon as they are taken over.
 ///
 /// # Errors
 /// [`Error::Training`] if `vocab_size` is below 256 plus the special tokens or beyond 2^31, or if the distinct words hold
 /// over 4 GiB; [`Error::SpecialToken`]; [`Error::Interrupted`].
-pub fn train(words: WordCounts, vocab_size: usize, tie_break: TieBreak, monitor: &Monitor) -> Result<Vocab> {
-    let special_tokens = words.special_tokens().to_vec();
+pub fn train(
+    words: impl Borrow<WordCounts>,
+    vocab_size: usize,
+    tie_break: TieBreak,
+    monitor: &Monitor,
+) -> Result<Vocab> {
+    let special_tokens = words.borrow().special_tokens().to_vec();
     let num_merges = check_vocab_size(vocab_size, special_tokens.len())?;
     let merges = if num_merges + 256 < usize::from(u16::MAX) {
-        learn(Corpus::<u16>::new(&words)?, words, num_merges, tie_break, monitor)?
+        learn(Corpus::<u16>::new(words.borrow())?, words, num_merges, tie_break, monitor)?
     } else {
-        learn(Corpus::<u32>::new(&words)?, words, num_merges, tie_break, monitor)?
+        learn(Corpus::<u32>::new(words.borrow())?, words, num_merges, tie_break, monitor)?
     };
     match tie_break {
         TieBreak::Bytes => Vocab::from_merges(&merges, &special_tokens),
@@ -129,7 +136,7 @@ struct Trainer<S> {
 /// Learns from a corpus; the words that it was made of are not needed beside it.
 fn learn<S: Slot>(
     corpus: Corpus<S>,
-    words: WordCounts,
+    words: impl Borrow<WordCounts>,
     num_new_tokens: usize,
     tie_break: TieBreak,
     monitor: &Monitor,

@@ -205,6 +205,14 @@ impl WordCounts {
         })
     }
 
+    /// Each word with its count, in the order of bytes.
+    #[must_use]
+    pub fn sorted(&self) -> Vec<(&[u8], u64)> {
+        let mut words: Vec<_> = self.iter().collect();
+        words.sort_unstable();
+        words
+    }
+
     /// Adds a word that is not there yet.
     pub(crate) fn push(&mut self, word: &[u8], count: u64) -> Result<()> {
         let len = u32::try_from(word.len()).map_err(|_| too_long(word.len()))?;
@@ -214,6 +222,18 @@ impl WordCounts {
         Ok(())
     }
 }
+
+/// Equal if they count the same words; in which order they hold them says nothing.
+impl PartialEq for WordCounts {
+    fn eq(&self, other: &Self) -> bool {
+        self.pattern == other.pattern
+            && self.special_tokens == other.special_tokens
+            && self.len() == other.len()
+            && self.sorted() == other.sorted()
+    }
+}
+
+impl Eq for WordCounts {}
 
 fn too_long(len: usize) -> Error {
     Error::Training(format!(
@@ -394,6 +414,9 @@ struct Shard {
 
 impl Shard {
     fn add(&mut self, batch: &[(u128, u64)], seed: u64) {
+        if batch.is_empty() {
+            return;
+        }
         // Room for all of the batch at a load of at most three quarters.
         if (self.used + batch.len()) * 4 > self.slots.len() * 3 {
             self.grow(batch.len(), seed);
