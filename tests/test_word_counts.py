@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from strategies import PATTERNS, TIE_BREAKS, byte_texts, corpora, special_token_lists
 from tinybpe import Tokenizer, WordCounts
 from tinybpe.errors import PatternError, SpecialTokenError, TrainingError, VocabFileError
-from tinybpe.reference import TieBreak, split_pieces, split_special, to_bytes
+from tinybpe.reference import TieBreak, split_pieces, split_special, to_bytes, train_merges
 
 
 @given(
@@ -176,3 +176,90 @@ def test_progress_tells_both_phases(stories: str) -> None:
     whole: list[str] = []
     Tokenizer.train_from_iterator([stories], 300, progress=lambda stage, *_: whole.append(stage))
     assert list(dict.fromkeys(whole)) == ["counting", "merging"]
+
+
+# --- Going on from a tokenizer ------------------------------------------------------------------------------
+
+
+@given(
+    first=corpora,
+    corpus=corpora,
+    specials=special_token_lists,
+    num_old=st.integers(0, 4),
+    pattern=st.sampled_from(PATTERNS),
+    tie_break=st.sampled_from(TIE_BREAKS),
+    first_tie_break=st.sampled_from(TIE_BREAKS),
+    num_merges=st.integers(0, 40),
+)
+def test_going_on_equals_the_reference(
+    first: list[str | bytes],
+    corpus: list[str | bytes],
+    specials: list[str],
+    num_old: int,
+    pattern: str,
+    tie_break: TieBreak,
+    first_tie_break: TieBreak,
+    num_merges: int,
+) -> None:
+    old, new = specials[:num_old], specials[num_old:]
+    initial = Tokenizer.train_from_iterator(
+        first, 256 + len(old) + 30, special_tokens=old, pattern=pattern, tie_break=first_tie_break
+    )
+    ordinary = set(initial.vocab.values()) - {token.encode() for token in old}
+    new = [token for token in new if token.encode() not in ordinary]
+    counts = WordCounts.from_iterator(corpus, special_tokens=new + old, pattern=pattern)
+    size = initial.vocab_size + num_merges + len(new)
+    tokenizer = Tokenizer.train_from_counts(counts, vocab_size=size, tie_break=tie_break, initial=initial)
+
+    num_initial = len(ordinary) if tie_break == "huggingface" else 256 + len(initial.merges)
+    expected = train_merges(
+        corpus, num_initial + num_merges, specials, pattern, tie_break, initial=initial.merges
+    )
+    assert tokenizer.merges == expected
+    assert initial.vocab.items() <= tokenizer.vocab.items()
+    made = [left + right for left, right in expected[len(initial.merges) :]]
+    if tie_break == "huggingface":
+        made = [token for token in dict.fromkeys(made) if token not in ordinary]
+    added = [*made, *(token.encode() for token in new)]
+    assert tokenizer.vocab == initial.vocab | dict(enumerate(added, initial.vocab_size))
+    assert tokenizer.special_tokens == initial.special_tokens | {
+        token: initial.vocab_size + len(made) + index for index, token in enumerate(new)
+    }
+
+
+def test_going_on_with_foreign_ids(stories: str) -> None:
+    trained = Tokenizer.train_from_iterator([stories], 300)
+    shuffled = {7 * token_id + 1: token for token_id, token in trained.vocab.items()}
+    initial = Tokenizer.from_vocab(shuffled | {3: b"<s>"}, trained.merges, ["<s>"])
+    counts = WordCounts.from_iterator([stories], special_tokens=["<pad>", "<s>"])
+    size = initial.vocab_size + 101
+    tokenizer = Tokenizer.train_from_counts(counts, vocab_size=size, initial=initial)
+    assert tokenizer.vocab_size == size
+    assert tokenizer.merges == Tokenizer.train_from_iterator([stories], 400).merges
+    assert tokenizer.special_tokens == {"<s>": 3, "<pad>": size - 1}
+    assert initial.vocab.items() <= tokenizer.vocab.items()
+    again = Tokenizer.train_from_counts(counts, vocab_size=size, initial=tokenizer)
+    assert again == tokenizer
+
+
+def test_initial_tokenizers_that_do_not_fit() -> None:
+    counts = WordCounts.from_iterator(["low lower"])
+    initial = Tokenizer.train_from_iterator(["low lower"], 300, special_tokens=["<s>"])
+
+    def refused(match: str, initial: Tokenizer, counts: WordCounts = counts, size: int = 400) -> None:
+        with pytest.raises(TrainingError, match=match):
+            Tokenizer.train_from_counts(counts, vocab_size=size, initial=initial)
+
+    refused("<s>", initial)
+    refused("pattern", Tokenizer.train_from_iterator([], 256, pattern="cl100k"))
+    cut = WordCounts.from_iterator(["low lower"], special_tokens=["<s>", "<t>"])
+    least = initial.vocab_size + 1
+    refused(f"the least is {least}", initial, cut, least - 1)
+    refused("too large", initial, cut, 2**31 + 1)
+    refused("ordinary token", initial, WordCounts.from_words({}, special_tokens=["<s>", "low"]))
+    single = {i: bytes([i]) for i in range(256)}
+    refused("no merge", Tokenizer.from_vocab(single | {256: b"lo"}, []))
+    late = [(b"lo", b"w"), (b"l", b"o")]
+    refused("no earlier merge", Tokenizer.from_vocab(single | {256: b"lo", 257: b"low"}, late))
+    with pytest.raises(TypeError, match="initial"):
+        Tokenizer.train_from_counts(counts, vocab_size=300, initial="tok")  # type: ignore[arg-type]

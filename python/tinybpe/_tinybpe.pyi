@@ -61,8 +61,10 @@ class Core:
         """Train on an iterable, each item one text."""
 
     @staticmethod
-    def train_counts(counts: Counts, vocab_size: int, tie_break: str, progress: _Progress | None) -> Core:
-        """Train on words counted before, with their pattern and special tokens."""
+    def train_counts(
+        counts: Counts, vocab_size: int, tie_break: str, initial: Core | None, progress: _Progress | None
+    ) -> Core:
+        """Train on words counted before, with their pattern and special tokens; go on from `initial`."""
 
     @staticmethod
     def load(path: str) -> Core:

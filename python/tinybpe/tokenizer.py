@@ -162,6 +162,7 @@ class Tokenizer:
         *,
         vocab_size: int,
         tie_break: TieBreak = "bytes",
+        initial: Tokenizer | None = None,
         progress: Progress = None,
     ) -> Self:
         """Learn a vocabulary from words counted before, perhaps on other machines.
@@ -169,25 +170,40 @@ class Tokenizer:
         Equal to training on all the text that was counted. Pattern and special tokens are those of the
         counts.
 
+        With `initial`, its merges are applied to the words first, in order of rank, and the learning goes on
+        from there, so the new merges rank after all of its own and encoding begins as with it. Each of its
+        ids stays, special tokens included. New tokens get the ids after its highest, in order of rank; then
+        follow the special tokens of the counts that it does not have. Going on from the first merges of a
+        training, on the same counts, gives the others.
+
         Example:
             >>> counts = WordCounts.from_iterator(["low lower"]) + WordCounts.from_iterator(["lowest"])
             >>> Tokenizer.train_from_counts(counts, vocab_size=258).merges
             [(b'o', b'w'), (b'l', b'ow')]
+            >>> first = Tokenizer.train_from_counts(counts, vocab_size=257)
+            >>> Tokenizer.train_from_counts(counts, vocab_size=258, initial=first).merges
+            [(b'o', b'w'), (b'l', b'ow')]
 
         Args:
             counts: What to learn from.
-            vocab_size: See `train`, like the others.
+            vocab_size: Ids wanted in all, those of `initial` among them; see `train`.
             tie_break: See `train`.
+            initial: A tokenizer to go on from. The counts must have its pattern and cut out all of its
+                special tokens.
             progress: See `train`.
 
         Raises:
-            TrainingError: `vocab_size` is too small, or a pair occurs more than 2^63 times.
+            TrainingError: `vocab_size` is too small, the counts do not fit `initial`, or `initial` has a
+                token that its merges do not make.
         """
         if not isinstance(counts, WordCounts):
             raise TypeError(f"counts is a {type(counts).__name__}; give WordCounts")
+        if initial is not None and not isinstance(initial, Tokenizer):
+            raise TypeError(f"initial is a {type(initial).__name__}; give a Tokenizer")
         _check_training(vocab_size, counts.special_tokens)
+        before = initial._core if initial is not None else None
         with reporter(progress) as callback:
-            return cls(Core.train_counts(counts.core, vocab_size, tie_break, callback))
+            return cls(Core.train_counts(counts.core, vocab_size, tie_break, before, callback))
 
     @classmethod
     def load(cls, path: StrPath) -> Self:

@@ -10,7 +10,7 @@ use crate::monitor::Monitor;
 use crate::pretokenizer::Pretokenizer;
 use crate::special::{self, SpecialTokens};
 use crate::token_file::{self, Dtype, Options};
-use crate::trainer::{self, TieBreak};
+use crate::trainer::{self, Initial, TieBreak};
 use crate::vocab::Vocab;
 use crate::vocab_file;
 use crate::word_counts::WordCounts;
@@ -40,11 +40,17 @@ impl Goal {
         &self,
         py: Python<'_>,
         words: impl Borrow<WordCounts> + Send,
+        initial: Option<&Core>,
         progress: Option<&Py<PyAny>>,
     ) -> PyResult<Core> {
+        let initial = initial.map(|core| Initial {
+            vocab: core.encoder.vocab(),
+            pattern: core.encoder.pretokenizer().pattern(),
+        });
         run(py, progress, |monitor| {
             let pretokenizer = Pretokenizer::new(words.borrow().pattern())?;
-            Core::build(trainer::train(words, self.vocab_size, self.tie_break, monitor)?, pretokenizer)
+            let vocab = trainer::train(words, self.vocab_size, self.tie_break, initial, monitor)?;
+            Core::build(vocab, pretokenizer)
         })
     }
 }
@@ -145,7 +151,7 @@ impl Core {
         let goal = Goal::new(vocab_size, special_tokens.len(), tie_break)?;
         let words =
             Counting::new(pattern, &special_tokens, num_threads)?.files(py, &paths, progress.as_ref())?;
-        goal.train(py, words, progress.as_ref())
+        goal.train(py, words, None, progress.as_ref())
     }
 
     #[staticmethod]
@@ -161,7 +167,7 @@ impl Core {
     ) -> PyResult<Self> {
         let goal = Goal::new(vocab_size, special_tokens.len(), tie_break)?;
         let words = Counting::new(pattern, &special_tokens, num_threads)?.texts(texts, progress.as_ref())?;
-        goal.train(py, words, progress.as_ref())
+        goal.train(py, words, None, progress.as_ref())
     }
 
     #[staticmethod]
@@ -170,10 +176,11 @@ impl Core {
         counts: &Counts,
         vocab_size: usize,
         tie_break: &str,
+        initial: Option<&Core>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
-        let goal = Goal::new(vocab_size, counts.words.special_tokens().len(), tie_break)?;
-        goal.train(py, &counts.words, progress.as_ref())
+        let goal = Goal { vocab_size, tie_break: tie_break_named(tie_break)? };
+        goal.train(py, &counts.words, initial, progress.as_ref())
     }
 
     #[staticmethod]
