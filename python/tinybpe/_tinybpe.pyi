@@ -44,6 +44,7 @@ class Core:
         pattern: str,
         tie_break: str,
         num_threads: int | None,
+        max_memory: int | None,
         progress: _Progress | None,
     ) -> Core:
         """Train on files, each one text."""
@@ -56,6 +57,7 @@ class Core:
         pattern: str,
         tie_break: str,
         num_threads: int | None,
+        max_memory: int | None,
         progress: _Progress | None,
     ) -> Core:
         """Train on an iterable, each item one text."""
@@ -189,6 +191,7 @@ class Counts:
         special_tokens: Sequence[str],
         pattern: str,
         num_threads: int | None,
+        max_memory: int | None,
         progress: _Progress | None,
     ) -> Counts:
         """Count the words of files, each one text."""
@@ -199,6 +202,7 @@ class Counts:
         special_tokens: Sequence[str],
         pattern: str,
         num_threads: int | None,
+        max_memory: int | None,
         progress: _Progress | None,
     ) -> Counts:
         """Count the words of an iterable, each item one text."""
@@ -229,6 +233,3 @@ class Counts:
 
     def __len__(self) -> int:
         """Return the number of distinct words."""
-
-    def __eq__(self, other: object) -> bool: ...
-    def __ne__(self, other: object) -> bool: ...

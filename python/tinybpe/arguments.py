@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 
 Text = str | bytes
 StrPath = str | os.PathLike[str]
+
+_UNITS = {
+    unit.lower(): base**power
+    for base, infix in ((1000, ""), (1024, "i"))
+    for power, prefix in enumerate(("", "k", "M", "G", "T"))
+    for unit in [f"{prefix}{infix if prefix else ''}B"]
+}
+MAX_UINT64 = 2**64 - 1
 
 
 def listed_paths(files: StrPath | Iterable[StrPath]) -> list[str]:
@@ -57,3 +66,33 @@ def check_num_threads(num_threads: int | None) -> int | None:
     if num_threads < 1:
         raise ValueError(f"num_threads={num_threads}: give at least 1, or None for all cores")
     return num_threads
+
+
+def check_max_memory(max_memory: int | str | None) -> int | None:
+    """Return a number of bytes, None for no limit.
+
+    Example:
+        >>> check_max_memory("1.5GB"), check_max_memory("2 MiB"), check_max_memory(9)
+        (1500000000, 2097152, 9)
+
+    Raises:
+        TypeError: It is neither a whole number nor a string.
+        ValueError: It is less than one, or a string that names no amount.
+    """
+    if max_memory is None:
+        return None
+    if isinstance(max_memory, bool) or not isinstance(max_memory, int | str):
+        raise TypeError(f"max_memory={max_memory!r}: give bytes, or a string such as '2GB'")
+    num_bytes = max_memory
+    if isinstance(max_memory, str):
+        found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", max_memory)
+        factor = _UNITS.get(found[2].lower() or "b") if found else None
+        if found is None or factor is None:
+            raise ValueError(
+                f"max_memory={max_memory!r} is no amount; write it as '2GB', '500MB' or '1.5GiB'"
+            )
+        num_bytes = int(float(found[1]) * factor)
+    assert isinstance(num_bytes, int)
+    if num_bytes < 1:
+        raise ValueError(f"max_memory={max_memory!r}: give at least 1 byte, or None for no limit")
+    return min(num_bytes, MAX_UINT64)

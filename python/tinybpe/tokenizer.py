@@ -18,6 +18,7 @@ from tinybpe._tinybpe import Core
 from tinybpe.arguments import (
     StrPath,
     Text,
+    check_max_memory,
     check_not_one_text,
     check_num_threads,
     listed_paths,
@@ -76,6 +77,7 @@ class Tokenizer:
         pattern: str = "gpt2",
         tie_break: TieBreak = "bytes",
         num_threads: int | None = None,
+        max_memory: int | str | None = None,
         progress: Progress = None,
     ) -> Self:
         """Learn a vocabulary from text files, read as bytes.
@@ -96,22 +98,26 @@ class Tokenizer:
             tie_break: Which of the pairs with the highest count is merged: `bytes`, the greatest pair of byte
                 strings, or `huggingface`, the one that the library `tokenizers` takes.
             num_threads: Threads to use, all cores by default. The result does not depend on it.
+            max_memory: What the table of distinct words may take, in bytes or as `"2GB"`. Text that needs
+                more is refused.
             progress: True shows a bar on stderr; a function is called with `(stage, unit, done, total)`.
 
         Raises:
-            TrainingError: `vocab_size` is less than 256 and the special tokens, or there is no file.
+            TrainingError: `vocab_size` is less than 256 and the special tokens, there is no file, or the
+                words need more than `max_memory`.
             SpecialTokenError: A special token is empty or given twice.
             PatternError: `pattern` is not a regex.
             OSError: A file cannot be read.
         """
         special_tokens = _check_training(vocab_size, special_tokens)
         check_num_threads(num_threads)
+        memory = check_max_memory(max_memory)
         paths = listed_paths(files)
         if not paths:
             raise TrainingError("no file to train on; give at least one path")
         with reporter(progress) as callback:
             core = Core.train_files(
-                paths, vocab_size, special_tokens, pattern, tie_break, num_threads, callback
+                paths, vocab_size, special_tokens, pattern, tie_break, num_threads, memory, callback
             )
         return cls(core)
 
@@ -125,6 +131,7 @@ class Tokenizer:
         pattern: str = "gpt2",
         tie_break: TieBreak = "bytes",
         num_threads: int | None = None,
+        max_memory: int | str | None = None,
         progress: Progress = None,
     ) -> Self:
         """Learn a vocabulary from texts in memory or made on the fly; no merge crosses the end of one.
@@ -140,6 +147,7 @@ class Tokenizer:
             pattern: See `train`.
             tie_break: See `train`.
             num_threads: See `train`.
+            max_memory: See `train`.
             progress: See `train`.
 
         Raises:
@@ -148,10 +156,11 @@ class Tokenizer:
         """
         special_tokens = _check_training(vocab_size, special_tokens)
         check_num_threads(num_threads)
+        memory = check_max_memory(max_memory)
         check_not_one_text("texts", texts)
         with reporter(progress) as callback:
             core = Core.train_iterator(
-                texts, vocab_size, special_tokens, pattern, tie_break, num_threads, callback
+                texts, vocab_size, special_tokens, pattern, tie_break, num_threads, memory, callback
             )
         return cls(core)
 

@@ -14,6 +14,7 @@ from tinybpe._tinybpe import Counts
 from tinybpe.arguments import (
     StrPath,
     Text,
+    check_max_memory,
     check_not_one_text,
     check_num_threads,
     listed_paths,
@@ -52,6 +53,7 @@ class WordCounts:
         special_tokens: Iterable[str] = (),
         pattern: str = "gpt2",
         num_threads: int | None = None,
+        max_memory: int | str | None = None,
         progress: Progress = None,
     ) -> Self:
         """Count the words of text files, read as bytes.
@@ -61,21 +63,24 @@ class WordCounts:
             special_tokens: Cut out of the text before anything is counted.
             pattern: `gpt2`, `cl100k`, `o200k` or a regex, which cuts the text into words.
             num_threads: Threads to use, all cores by default. The result does not depend on it.
+            max_memory: What the table of distinct words may take, in bytes or as `"2GB"`. Text that needs
+                more is refused.
             progress: True shows a bar on stderr; a function is called with `(stage, unit, done, total)`.
 
         Raises:
-            TrainingError: There is no file.
+            TrainingError: There is no file, or the words need more than `max_memory`.
             SpecialTokenError: A special token is empty or given twice.
             PatternError: `pattern` is not a regex.
             OSError: A file cannot be read.
         """
         specials = listed_strings("special_tokens", special_tokens)
         check_num_threads(num_threads)
+        memory = check_max_memory(max_memory)
         paths = listed_paths(files)
         if not paths:
             raise TrainingError("no file to count; give at least one path")
         with reporter(progress) as callback:
-            return cls(Counts.from_files(paths, specials, pattern, num_threads, callback))
+            return cls(Counts.from_files(paths, specials, pattern, num_threads, memory, callback))
 
     @classmethod
     def from_iterator(
@@ -85,6 +90,7 @@ class WordCounts:
         special_tokens: Iterable[str] = (),
         pattern: str = "gpt2",
         num_threads: int | None = None,
+        max_memory: int | str | None = None,
         progress: Progress = None,
     ) -> Self:
         """Count the words of texts in memory or made on the fly; no word crosses the end of one.
@@ -94,6 +100,7 @@ class WordCounts:
             special_tokens: See `from_files`, like the others.
             pattern: See `from_files`.
             num_threads: See `from_files`.
+            max_memory: See `from_files`.
             progress: See `from_files`.
 
         Raises:
@@ -101,9 +108,10 @@ class WordCounts:
         """
         specials = listed_strings("special_tokens", special_tokens)
         check_num_threads(num_threads)
+        memory = check_max_memory(max_memory)
         check_not_one_text("texts", texts)
         with reporter(progress) as callback:
-            return cls(Counts.from_iterator(texts, specials, pattern, num_threads, callback))
+            return cls(Counts.from_iterator(texts, specials, pattern, num_threads, memory, callback))
 
     @classmethod
     def from_words(

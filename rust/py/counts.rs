@@ -5,7 +5,7 @@ use super::run::{run, run_with, send_texts};
 use crate::monitor::Monitor;
 use crate::pretokenizer::Pretokenizer;
 use crate::special::SpecialTokens;
-use crate::word_counts::WordCounts;
+use crate::word_counts::{Limits, WordCounts};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 use std::path::PathBuf;
@@ -15,14 +15,20 @@ use std::sync::mpsc::sync_channel;
 pub struct Counting {
     pretokenizer: Pretokenizer,
     specials: SpecialTokens,
-    num_threads: Option<usize>,
+    limits: Limits,
 }
 
 impl Counting {
-    pub fn new(pattern: &str, special_tokens: &[String], num_threads: Option<usize>) -> PyResult<Self> {
+    pub fn new(
+        pattern: &str,
+        special_tokens: &[String],
+        num_threads: Option<usize>,
+        max_memory: Option<u64>,
+    ) -> PyResult<Self> {
         check_threads(num_threads)?;
+        let limits = Limits { num_threads, max_memory };
         let (pretokenizer, specials) = (Pretokenizer::new(pattern)?, SpecialTokens::new(special_tokens)?);
-        Ok(Counting { pretokenizer, specials, num_threads })
+        Ok(Counting { pretokenizer, specials, limits })
     }
 
     pub fn files(
@@ -32,7 +38,7 @@ impl Counting {
         progress: Option<&Py<PyAny>>,
     ) -> PyResult<WordCounts> {
         run(py, progress, |monitor| {
-            WordCounts::from_files(paths, &self.pretokenizer, &self.specials, self.num_threads, monitor)
+            WordCounts::from_files(paths, &self.pretokenizer, &self.specials, self.limits, monitor)
         })
     }
 
@@ -41,7 +47,7 @@ impl Counting {
         let texts = texts.try_iter()?.unbind();
         let (sender, batches) = sync_channel(2);
         let count = |monitor: &Monitor| {
-            WordCounts::from_batches(batches, &self.pretokenizer, &self.specials, self.num_threads, monitor)
+            WordCounts::from_batches(batches, &self.pretokenizer, &self.specials, self.limits, monitor)
         };
         run_with(py, progress, &Monitor::default(), count, |attention| {
             Python::attach(|py| send_texts(texts.bind(py), sender, attention))
@@ -65,9 +71,10 @@ impl Counts {
         special_tokens: Vec<String>,
         pattern: &str,
         num_threads: Option<usize>,
+        max_memory: Option<u64>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
-        let counting = Counting::new(pattern, &special_tokens, num_threads)?;
+        let counting = Counting::new(pattern, &special_tokens, num_threads, max_memory)?;
         Ok(Counts { words: counting.files(py, &paths, progress.as_ref())? })
     }
 
@@ -77,15 +84,16 @@ impl Counts {
         special_tokens: Vec<String>,
         pattern: &str,
         num_threads: Option<usize>,
+        max_memory: Option<u64>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
-        let counting = Counting::new(pattern, &special_tokens, num_threads)?;
+        let counting = Counting::new(pattern, &special_tokens, num_threads, max_memory)?;
         Ok(Counts { words: counting.texts(texts, progress.as_ref())? })
     }
 
     #[staticmethod]
     fn from_words(words: &Bound<'_, PyDict>, special_tokens: Vec<String>, pattern: &str) -> PyResult<Self> {
-        let Counting { pretokenizer, specials, .. } = Counting::new(pattern, &special_tokens, None)?;
+        let Counting { pretokenizer, specials, .. } = Counting::new(pattern, &special_tokens, None, None)?;
         let entries: Vec<(Bound<'_, PyAny>, u64)> =
             words.iter().map(|(word, count)| Ok((word, count.extract()?))).collect::<PyResult<_>>()?;
         let words: Vec<(&[u8], u64)> = entries

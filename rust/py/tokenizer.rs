@@ -11,7 +11,7 @@ use crate::pretokenizer::Pretokenizer;
 use crate::special::{self, SpecialTokens};
 use crate::token_file::{self, Dtype, Options};
 use crate::trainer::{self, Initial, TieBreak};
-use crate::vocab::Vocab;
+use crate::vocab::{Vocab, show};
 use crate::vocab_file;
 use crate::word_counts::WordCounts;
 use numpy::{IntoPyArray, PyArray1, PyArrayMethods};
@@ -43,6 +43,7 @@ impl Goal {
         initial: Option<&Core>,
         progress: Option<&Py<PyAny>>,
     ) -> PyResult<Core> {
+        warn_of_long_words(py, words.borrow())?;
         let initial = initial.map(|core| Initial {
             vocab: core.encoder.vocab(),
             pattern: core.encoder.pretokenizer().pattern(),
@@ -53,6 +54,20 @@ impl Goal {
             Core::build(vocab, pretokenizer)
         })
     }
+}
+
+/// Warns in the name of who called the Python function.
+fn warn_of_long_words(py: Python<'_>, words: &WordCounts) -> PyResult<()> {
+    const CALLER: usize = 2;
+    let Some(word) = words.too_long_a_word() else { return Ok(()) };
+    let message = format!(
+        "the longest piece of the text has {} bytes: {}; is it text, and the pattern one that cuts it?",
+        word.len(),
+        show(word)
+    );
+    let class = py.import("tinybpe.errors")?.getattr("TinyBPEWarning")?;
+    py.import("warnings")?.call_method1("warn", (message, class, CALLER))?;
+    Ok(())
 }
 
 /// A tokenizer: vocabulary and pattern, immutable, shared by any number of threads.
@@ -146,11 +161,12 @@ impl Core {
         pattern: &str,
         tie_break: &str,
         num_threads: Option<usize>,
+        max_memory: Option<u64>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
         let goal = Goal::new(vocab_size, special_tokens.len(), tie_break)?;
-        let words =
-            Counting::new(pattern, &special_tokens, num_threads)?.files(py, &paths, progress.as_ref())?;
+        let counting = Counting::new(pattern, &special_tokens, num_threads, max_memory)?;
+        let words = counting.files(py, &paths, progress.as_ref())?;
         goal.train(py, words, None, progress.as_ref())
     }
 
@@ -163,10 +179,12 @@ impl Core {
         pattern: &str,
         tie_break: &str,
         num_threads: Option<usize>,
+        max_memory: Option<u64>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
         let goal = Goal::new(vocab_size, special_tokens.len(), tie_break)?;
-        let words = Counting::new(pattern, &special_tokens, num_threads)?.texts(texts, progress.as_ref())?;
+        let counting = Counting::new(pattern, &special_tokens, num_threads, max_memory)?;
+        let words = counting.texts(texts, progress.as_ref())?;
         goal.train(py, words, None, progress.as_ref())
     }
 
