@@ -16,7 +16,7 @@ fn trained(texts: &[&[u8]], num_merges: usize, pattern: &str) -> (Encoder, Merge
         texts.iter().flat_map(|text| split(text, &pretokenizer)).map(|piece| (piece, 1)).collect();
     let specials = ["<s>".to_owned(), "<s>b".to_owned()];
     let words = WordCounts::from_words(pattern, &specials, pieces).unwrap();
-    let vocab = trainer::train(words, 258 + num_merges, TieBreak::Bytes, &Monitor::default()).unwrap();
+    let vocab = trainer::train(words, 258 + num_merges, TieBreak::Bytes, None, &Monitor::default()).unwrap();
     let bytes = |id| vocab.token_bytes(id).unwrap().to_vec();
     let merges = vocab.merges().iter().map(|merge| (bytes(merge.left), bytes(merge.right))).collect();
     (Encoder::new(vocab, pretokenizer).unwrap(), merges)

@@ -296,6 +296,19 @@ def test_interrupt(folder: Path) -> None:
     assert not Path("x.bin").exists()
 
 
+def test_training_warns_in_a_line_and_keeps_to_its_memory(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "long.txt").write_text("a" * 100_000)
+    train = ["train", "long.txt", "--vocab-size", "260", "--out", "new"]
+    assert main(train) == 0
+    assert "tinybpe: warning: the longest piece of the text has 100000 bytes" in capsys.readouterr().err
+    assert main([*train, "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+    assert main([*train, "--max-memory", "64kB"]) == 1
+    assert "max_memory is 64000" in capsys.readouterr().err
+
+
 def test_interrupt_while_training(folder: Path) -> None:
     Path("large.txt").write_text("".join(f"{i:x} " for i in range(3_000_000)))
     arguments = ["train", "large.txt", "--vocab-size", "100000", "--out", "new"]

@@ -8,7 +8,18 @@ from pathlib import Path
 
 import pytest
 
-MODULES = ["__init__", "cli", "errors", "export", "progress", "reference", "token_file", "tokenizer"]
+MODULES = [
+    "__init__",
+    "arguments",
+    "cli",
+    "errors",
+    "export",
+    "progress",
+    "reference",
+    "token_file",
+    "tokenizer",
+    "word_counts",
+]
 
 
 @pytest.mark.parametrize("name", MODULES)

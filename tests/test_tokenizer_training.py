@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import PATTERNS, TIE_BREAKS, byte_texts, corpora, special_token_lists
-from tinybpe import SpecialTokenError, Tokenizer
-from tinybpe.errors import PatternError, TrainingError
+from tinybpe import SpecialTokenError, Tokenizer, WordCounts
+from tinybpe.errors import PatternError, TinyBPEWarning, TrainingError
 from tinybpe.reference import ReferenceTokenizer, TieBreak
 
 SPECIAL = "<|endoftext|>"
@@ -228,3 +228,55 @@ def test_iterator_that_raises() -> None:
 
     with pytest.raises(LookupError, match="no more"):
         Tokenizer.train_from_iterator(texts(), 300)
+
+
+# --- Long pieces and memory ---------------------------------------------------------------------------------
+
+
+def test_a_very_long_piece_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "base64.txt"
+    path.write_text("zz" + "ab" * 50_000 + " and text")
+    counts = WordCounts.from_files(path)
+    for train in (
+        lambda: Tokenizer.train(path, 260),
+        lambda: Tokenizer.train_from_iterator([path.read_bytes()], 260),
+        lambda: Tokenizer.train_from_counts(counts, vocab_size=260),
+    ):
+        with pytest.warns(TinyBPEWarning, match="has 100002 bytes: `zzabab") as caught:
+            train()
+        assert [warning.filename for warning in caught] == [__file__]
+
+
+def test_pieces_up_to_the_limit_pass_without_a_word(recwarn: pytest.WarningsRecorder) -> None:
+    Tokenizer.train_from_iterator(["a" * 2**16], 260)
+    assert not recwarn.list
+    Tokenizer.train_from_iterator(["a" * (2**16 + 1)], 260)
+    assert len(recwarn.list) == 1
+
+
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_max_memory_refuses_text_of_too_many_words(tmp_path: Path, num_threads: int) -> None:
+    path = tmp_path / "numbers.txt"
+    path.write_text(" ".join(map(str, range(200_000))))
+    longer = [f"{number:020}" for number in range(20_000)]
+    for limit in (1, 1_000_000, "1MB", "0.5 MiB"):
+        with pytest.raises(TrainingError, match="max_memory") as caught:
+            Tokenizer.train(path, 300, num_threads=num_threads, max_memory=limit)
+        assert caught.match(r"over \d+ bytes")
+        with pytest.raises(TrainingError, match="max_memory"):
+            WordCounts.from_iterator(longer, num_threads=num_threads, max_memory=limit)
+    unlimited = Tokenizer.train(path, 300, num_threads=num_threads)
+    assert Tokenizer.train(path, 300, num_threads=num_threads, max_memory="1GB") == unlimited
+    assert Tokenizer.train(path, 300, num_threads=num_threads, max_memory=10**30) == unlimited
+
+
+@pytest.mark.parametrize("max_memory", [0, -1, "", "GB", "2 XB", "-2GB", "0B", "1e9", "2GBs"])
+def test_max_memory_that_is_no_amount(max_memory: int | str) -> None:
+    with pytest.raises(ValueError, match="max_memory"):
+        Tokenizer.train_from_iterator(["text"], 300, max_memory=max_memory)
+
+
+@pytest.mark.parametrize("max_memory", [2.0, True, b"2GB"])
+def test_max_memory_of_wrong_type(max_memory: int) -> None:
+    with pytest.raises(TypeError, match="max_memory"):
+        Tokenizer.train_from_iterator(["text"], 300, max_memory=max_memory)

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 use tinybpe::naive::{self, TieBreak as Naive};
+use tinybpe::trainer::Initial;
 use tinybpe::{Error, Monitor, TieBreak, Vocab, WordCounts, trainer};
 
 type Words = Vec<(Vec<u8>, u64)>;
@@ -12,7 +13,18 @@ fn counts(words: &[(Vec<u8>, u64)], specials: &[String]) -> WordCounts {
 }
 
 fn train(words: &[(Vec<u8>, u64)], num_tokens: usize, tie_break: TieBreak) -> tinybpe::Result<Vocab> {
-    trainer::train(counts(words, &[]), 256 + num_tokens, tie_break, &Monitor::default())
+    trainer::train(counts(words, &[]), 256 + num_tokens, tie_break, None, &Monitor::default())
+}
+
+fn extend(
+    words: &[(Vec<u8>, u64)],
+    vocab_size: usize,
+    tie_break: TieBreak,
+    vocab: &Vocab,
+    specials: &[String],
+) -> tinybpe::Result<Vocab> {
+    let initial = Some(Initial { vocab, pattern: "gpt2" });
+    trainer::train(counts(words, specials), vocab_size, tie_break, initial, &Monitor::default())
 }
 
 fn merges(vocab: &Vocab) -> Vec<(Vec<u8>, Vec<u8>)> {
@@ -36,6 +48,17 @@ proptest! {
             if hugging_face { (TieBreak::HuggingFace, Naive::HuggingFace) } else { (TieBreak::Bytes, Naive::Bytes) };
         let vocab = train(&words, num_tokens, tie).unwrap();
         prop_assert_eq!(merges(&vocab), naive::train(&words, num_tokens, naive));
+    }
+
+    #[test]
+    fn going_on_from_the_first_merges_gives_the_others(
+        words in words(), num_first in 0_usize..30, num_more in 0_usize..30, hugging_face: bool
+    ) {
+        let tie = if hugging_face { TieBreak::HuggingFace } else { TieBreak::Bytes };
+        let whole = train(&words, num_first + num_more, tie).unwrap();
+        let first = train(&words, num_first, tie).unwrap();
+        let size = first.vocab_size() + num_more;
+        prop_assert_eq!(extend(&words, size, tie, &first, &[]).unwrap(), whole);
     }
 }
 
@@ -69,7 +92,7 @@ fn a_pair_beyond_2_to_63_is_refused() {
 fn a_vocabulary_without_room_for_the_bytes_is_refused() {
     let specials = ["<s>".to_owned()];
     for (size, fits) in [(0, false), (256, false), (257, true)] {
-        let result = trainer::train(counts(&[], &specials), size, TieBreak::Bytes, &Monitor::default());
+        let result = trainer::train(counts(&[], &specials), size, TieBreak::Bytes, None, &Monitor::default());
         assert_eq!(result.is_ok(), fits, "{size}");
     }
 }
@@ -85,6 +108,6 @@ fn training_stops_when_no_pair_is_left() {
 fn a_stop_request_ends_training() {
     let monitor = Monitor::default();
     monitor.stop();
-    let result = trainer::train(counts(&[(b"ab".to_vec(), 1)], &[]), 300, TieBreak::Bytes, &monitor);
+    let result = trainer::train(counts(&[(b"ab".to_vec(), 1)], &[]), 300, TieBreak::Bytes, None, &monitor);
     assert!(matches!(result, Err(Error::Interrupted)));
 }

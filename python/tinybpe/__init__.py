@@ -13,6 +13,7 @@ from tinybpe import errors
 from tinybpe.errors import SpecialTokenError, TinyBPEError, UnknownTokenError
 from tinybpe.token_file import TokenFileInfo
 from tinybpe.tokenizer import StreamDecoder, Tokenizer
+from tinybpe.word_counts import WordCounts
 
 __all__ = [
     "SpecialTokenError",
@@ -21,6 +22,7 @@ __all__ = [
     "TokenFileInfo",
     "Tokenizer",
     "UnknownTokenError",
+    "WordCounts",
     "errors",
 ]
 

@@ -1,5 +1,7 @@
 """The extension module: `Core` is a tokenizer, `Stream` an encoding in progress; `Tokenizer` wraps both.
 
+`Counts` are counted words, which `WordCounts` wraps.
+
 Lists of special tokens in `encode*`: `None` means all of the tokenizer's, and what is allowed wins over what
 is disallowed. `num_threads=None` means all cores; results do not depend on it. Long calls release the GIL and
 stop on Ctrl-C.
@@ -42,6 +44,7 @@ class Core:
         pattern: str,
         tie_break: str,
         num_threads: int | None,
+        max_memory: int | None,
         progress: _Progress | None,
     ) -> Core:
         """Train on files, each one text."""
@@ -54,9 +57,16 @@ class Core:
         pattern: str,
         tie_break: str,
         num_threads: int | None,
+        max_memory: int | None,
         progress: _Progress | None,
     ) -> Core:
         """Train on an iterable, each item one text."""
+
+    @staticmethod
+    def train_counts(
+        counts: Counts, vocab_size: int, tie_break: str, initial: Core | None, progress: _Progress | None
+    ) -> Core:
+        """Train on words counted before, with their pattern and special tokens; go on from `initial`."""
 
     @staticmethod
     def load(path: str) -> Core:
@@ -158,3 +168,68 @@ class Stream:
 
     def finish(self) -> list[int]:
         """Return the remaining ids; the stream is then done."""
+
+@final
+class Counts:
+    """Immutable counts of distinct words; picklable."""
+
+    @property
+    def pattern(self) -> str:
+        """The regex that made the words: canonical for a named pattern, else as given."""
+
+    @property
+    def pattern_name(self) -> str | None:
+        """The name of the pattern, `None` for a custom one."""
+
+    @property
+    def special_tokens(self) -> list[str]:
+        """The special tokens that were cut out, in the order given."""
+
+    @staticmethod
+    def from_files(
+        paths: Sequence[str],
+        special_tokens: Sequence[str],
+        pattern: str,
+        num_threads: int | None,
+        max_memory: int | None,
+        progress: _Progress | None,
+    ) -> Counts:
+        """Count the words of files, each one text."""
+
+    @staticmethod
+    def from_iterator(
+        texts: Iterable[str | bytes],
+        special_tokens: Sequence[str],
+        pattern: str,
+        num_threads: int | None,
+        max_memory: int | None,
+        progress: _Progress | None,
+    ) -> Counts:
+        """Count the words of an iterable, each item one text."""
+
+    @staticmethod
+    def from_words(words: dict[bytes, int], special_tokens: Sequence[str], pattern: str) -> Counts:
+        """Take words with their counts as they are."""
+
+    @staticmethod
+    def load(path: str) -> Counts:
+        """Read what `save` wrote."""
+
+    def save(self, path: str) -> None:
+        """Write a file; equal counts make equal files."""
+
+    @staticmethod
+    def from_bytes(bytes: bytes) -> Counts:
+        """Read what `to_bytes` gave."""
+
+    def to_bytes(self) -> bytes:
+        """Return what `save` writes."""
+
+    def merge(self, other: Counts) -> Counts:
+        """Return the counts of both together."""
+
+    def items(self) -> list[tuple[bytes, int]]:
+        """Return each word with its count, in the order of bytes."""
+
+    def __len__(self) -> int:
+        """Return the number of distinct words."""

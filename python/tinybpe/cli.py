@@ -14,12 +14,13 @@ import shutil
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from tinybpe.errors import TinyBPEError, TokenFileError
+from tinybpe.errors import TinyBPEError, TinyBPEWarning, TokenFileError
 from tinybpe.progress import format_amount
 from tinybpe.token_file import ITEM_BYTES, TokenFileInfo, open_ids, sidecar_path
 from tinybpe.tokenizer import END_OF_TEXT, Tokenizer
@@ -34,7 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code; wrong usage raises `SystemExit(2)`, as argparse does."""
     arguments = build_parser().parse_args(hyphenate(sys.argv[1:] if argv is None else argv))
     try:
-        arguments.run(arguments)
+        with plain_warnings(quiet=arguments.quiet):
+            arguments.run(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
         print("tinybpe: interrupted", file=sys.stderr)
@@ -55,6 +57,24 @@ def fail(message: str) -> int:
     """Print one line on stderr and return exit code 1."""
     print("tinybpe: error:", " ".join(message.split("\n")), file=sys.stderr)
     return 1
+
+
+@contextmanager
+def plain_warnings(*, quiet: bool) -> Iterator[None]:
+    """Print each of our warnings as one line on stderr, or none."""
+    show: Any = warnings.showwarning
+
+    def print_line(message: Warning | str, category: type[Warning], *args: Any) -> None:
+        if issubclass(category, TinyBPEWarning):
+            print("tinybpe: warning:", message, file=sys.stderr)
+        else:
+            show(message, category, *args)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore" if quiet else "always", TinyBPEWarning)
+        # Restored with the filters.
+        warnings.__dict__["showwarning"] = print_line
+        yield
 
 
 # --- Arguments ----------------------------------------------------------------------------------------------
@@ -104,6 +124,9 @@ def build_parser() -> argparse.ArgumentParser:
         choices=("bytes", "huggingface"),
         default="bytes",
         help="which of the most frequent pairs is merged (default: bytes)",
+    )
+    train.add_argument(
+        "--max-memory", metavar="BYTES", help="limit for the table of distinct words, such as 2GB"
     )
     add_threads(train)
     train.set_defaults(run=run_train)
@@ -207,6 +230,7 @@ def run_train(arguments: argparse.Namespace) -> None:
             pattern=arguments.pattern,
             tie_break=arguments.tie_break,
             num_threads=arguments.threads,
+            max_memory=arguments.max_memory,
             progress=wants_progress(arguments),
         )
         num_bytes = sum(Path(path).stat().st_size for path in paths)

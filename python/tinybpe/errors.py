@@ -9,6 +9,10 @@ class TinyBPEError(Exception):
     """The base of all errors that are `tinybpe`'s own."""
 
 
+class TinyBPEWarning(UserWarning):
+    """Something that works and is probably not what was meant."""
+
+
 class VocabFileError(TinyBPEError, ValueError):
     """A vocabulary file cannot be read; the message names file, line and rule."""
 

@@ -114,13 +114,16 @@ def train_merges(
     special_tokens: Iterable[str] = (),
     pattern: str = "gpt2",
     tie_break: TieBreak = "bytes",
+    initial: Iterable[Pair] = (),
 ) -> list[Pair]:
     """Learn merges until there are `num_tokens` tokens, special tokens not counted, or no pair is left.
 
     The pair with the highest count is merged. Of several, `"bytes"` takes the greatest pair of byte strings,
     and `"huggingface"` the pair of the smallest ids, as its library numbers tokens. Two pairs may join to the
     same bytes: `"bytes"` counts the second as one more token, `"huggingface"` counts different byte strings
-    alone.
+    alone. A pair that merged and comes up again, made of other parts, does not merge again.
+
+    The merges of `initial` come first, each applied once, in order; the learning goes on from there.
     """
     special_tokens = list(special_tokens)
     words = Counter(
@@ -132,26 +135,34 @@ def train_merges(
     )
     order = {token: index for index, token in enumerate(sorted(BYTES, key=lambda b: gpt2_character(b[0])))}
     merges: list[Pair] = []
+
+    def apply(pair: Pair) -> None:
+        merges.append(pair)
+        order.setdefault(pair[0] + pair[1], len(order))
+        merged: Counter[tuple[bytes, ...]] = Counter()
+        for word, count in words.items():
+            merged[merge_pair(word, pair)] += count
+        words.clear()
+        words.update(merged)
+
+    for pair in initial:
+        apply(pair)
     while (len(order) if tie_break == "huggingface" else 256 + len(merges)) < num_tokens:
         counts: Counter[Pair] = Counter()
         for word, count in words.items():
             for pair in pairwise(word):
                 counts[pair] += count
+        for pair in merges:
+            counts.pop(pair, None)
         if not counts:
             break
         highest = max(counts.values())
         tied = [pair for pair, count in counts.items() if count == highest]
-        best = (
+        apply(
             max(tied)
             if tie_break == "bytes"
             else min(tied, key=lambda pair: (order[pair[0]], order[pair[1]]))
         )
-        merges.append(best)
-        order.setdefault(best[0] + best[1], len(order))
-        merged: Counter[tuple[bytes, ...]] = Counter()
-        for word, count in words.items():
-            merged[merge_pair(word, best)] += count
-        words = merged
     return merges
 
 

@@ -15,9 +15,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from tinybpe._tinybpe import Core
+from tinybpe.arguments import (
+    StrPath,
+    Text,
+    check_max_memory,
+    check_not_one_text,
+    check_num_threads,
+    listed_paths,
+    listed_strings,
+)
 from tinybpe.errors import SpecialTokenError, TrainingError, UnknownTokenError
 from tinybpe.progress import Progress, reporter
 from tinybpe.token_file import TokenFileInfo
+from tinybpe.word_counts import WordCounts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,8 +36,6 @@ if TYPE_CHECKING:
     Ids = Iterable[int] | NDArray[np.integer[Any]]
     IdArray = NDArray[np.uint16] | NDArray[np.uint32]
 
-Text = str | bytes
-StrPath = str | os.PathLike[str]
 TieBreak = Literal["bytes", "huggingface"]
 
 END_OF_TEXT = "<|endoftext|>"
@@ -39,8 +47,8 @@ MAX_INT64 = 2**63
 class Tokenizer:
     """A byte-level BPE tokenizer.
 
-    Make one with `train`, `train_from_iterator`, `load`, `from_gpt2`, `from_tiktoken` or `from_vocab`. Two
-    tokenizers are equal if they give every text the same ids (the same `sha256`).
+    Make one with `train`, `train_from_iterator`, `train_from_counts`, `load`, `from_gpt2`, `from_tiktoken` or
+    `from_vocab`. Two tokenizers are equal if they give every text the same ids (the same `sha256`).
 
     Example:
         >>> texts, special = ["low lower lowest"], ["<|endoftext|>"]
@@ -69,6 +77,7 @@ class Tokenizer:
         pattern: str = "gpt2",
         tie_break: TieBreak = "bytes",
         num_threads: int | None = None,
+        max_memory: int | str | None = None,
         progress: Progress = None,
     ) -> Self:
         """Learn a vocabulary from text files, read as bytes.
@@ -89,25 +98,26 @@ class Tokenizer:
             tie_break: Which of the pairs with the highest count is merged: `bytes`, the greatest pair of byte
                 strings, or `huggingface`, the one that the library `tokenizers` takes.
             num_threads: Threads to use, all cores by default. The result does not depend on it.
+            max_memory: What the table of distinct words may take, in bytes or as `"2GB"`. Text that needs
+                more is refused.
             progress: True shows a bar on stderr; a function is called with `(stage, unit, done, total)`.
 
         Raises:
-            TrainingError: `vocab_size` is less than 256 and the special tokens, or there is no file.
+            TrainingError: `vocab_size` is less than 256 and the special tokens, there is no file, or the
+                words need more than `max_memory`.
             SpecialTokenError: A special token is empty or given twice.
             PatternError: `pattern` is not a regex.
             OSError: A file cannot be read.
         """
-        special_tokens = _check_training(vocab_size, special_tokens, num_threads)
-        paths = (
-            [os.fspath(files)]
-            if isinstance(files, str | os.PathLike)
-            else [os.fspath(path) for path in files]
-        )
+        special_tokens = _check_training(vocab_size, special_tokens)
+        check_num_threads(num_threads)
+        memory = check_max_memory(max_memory)
+        paths = listed_paths(files)
         if not paths:
             raise TrainingError("no file to train on; give at least one path")
         with reporter(progress) as callback:
             core = Core.train_files(
-                paths, vocab_size, special_tokens, pattern, tie_break, num_threads, callback
+                paths, vocab_size, special_tokens, pattern, tie_break, num_threads, memory, callback
             )
         return cls(core)
 
@@ -121,6 +131,7 @@ class Tokenizer:
         pattern: str = "gpt2",
         tie_break: TieBreak = "bytes",
         num_threads: int | None = None,
+        max_memory: int | str | None = None,
         progress: Progress = None,
     ) -> Self:
         """Learn a vocabulary from texts in memory or made on the fly; no merge crosses the end of one.
@@ -136,19 +147,72 @@ class Tokenizer:
             pattern: See `train`.
             tie_break: See `train`.
             num_threads: See `train`.
+            max_memory: See `train`.
             progress: See `train`.
 
         Raises:
             TypeError: An item is neither `str` nor bytes.
             TrainingError: See `train`, like the other errors.
         """
-        special_tokens = _check_training(vocab_size, special_tokens, num_threads)
-        _check_not_one_text("texts", texts)
+        special_tokens = _check_training(vocab_size, special_tokens)
+        check_num_threads(num_threads)
+        memory = check_max_memory(max_memory)
+        check_not_one_text("texts", texts)
         with reporter(progress) as callback:
             core = Core.train_iterator(
-                texts, vocab_size, special_tokens, pattern, tie_break, num_threads, callback
+                texts, vocab_size, special_tokens, pattern, tie_break, num_threads, memory, callback
             )
         return cls(core)
+
+    @classmethod
+    def train_from_counts(
+        cls,
+        counts: WordCounts,
+        *,
+        vocab_size: int,
+        tie_break: TieBreak = "bytes",
+        initial: Tokenizer | None = None,
+        progress: Progress = None,
+    ) -> Self:
+        """Learn a vocabulary from words counted before, perhaps on other machines.
+
+        Equal to training on all the text that was counted. Pattern and special tokens are those of the
+        counts.
+
+        With `initial`, its merges are applied to the words first, in order of rank, and the learning goes on
+        from there, so the new merges rank after all of its own and encoding begins as with it. Each of its
+        ids stays, special tokens included. New tokens get the ids after its highest, in order of rank; then
+        follow the special tokens of the counts that it does not have. Going on from the first merges of a
+        training, on the same counts, gives the others.
+
+        Example:
+            >>> counts = WordCounts.from_iterator(["low lower"]) + WordCounts.from_iterator(["lowest"])
+            >>> Tokenizer.train_from_counts(counts, vocab_size=258).merges
+            [(b'o', b'w'), (b'l', b'ow')]
+            >>> first = Tokenizer.train_from_counts(counts, vocab_size=257)
+            >>> Tokenizer.train_from_counts(counts, vocab_size=258, initial=first).merges
+            [(b'o', b'w'), (b'l', b'ow')]
+
+        Args:
+            counts: What to learn from.
+            vocab_size: Ids wanted in all, those of `initial` among them; see `train`.
+            tie_break: See `train`.
+            initial: A tokenizer to go on from. The counts must have its pattern and cut out all of its
+                special tokens.
+            progress: See `train`.
+
+        Raises:
+            TrainingError: `vocab_size` is too small, the counts do not fit `initial`, or `initial` has a
+                token that its merges do not make.
+        """
+        if not isinstance(counts, WordCounts):
+            raise TypeError(f"counts is a {type(counts).__name__}; give WordCounts")
+        if initial is not None and not isinstance(initial, Tokenizer):
+            raise TypeError(f"initial is a {type(initial).__name__}; give a Tokenizer")
+        _check_training(vocab_size, counts.special_tokens)
+        before = initial._core if initial is not None else None
+        with reporter(progress) as callback:
+            return cls(Core.train_counts(counts.core, vocab_size, tie_break, before, callback))
 
     @classmethod
     def load(cls, path: StrPath) -> Self:
@@ -180,7 +244,9 @@ class Tokenizer:
             OSError: A file cannot be read.
         """
         return cls(
-            Core.from_gpt2(os.fspath(vocab), os.fspath(merges), _strings("special_tokens", special_tokens))
+            Core.from_gpt2(
+                os.fspath(vocab), os.fspath(merges), listed_strings("special_tokens", special_tokens)
+            )
         )
 
     @classmethod
@@ -201,7 +267,7 @@ class Tokenizer:
         if isinstance(special_tokens, Mapping):
             specials = list(special_tokens.items())
         else:
-            specials = [(token, None) for token in _strings("special_tokens", special_tokens)]
+            specials = [(token, None) for token in listed_strings("special_tokens", special_tokens)]
         return cls(Core.from_tiktoken(os.fspath(path), pattern, specials))
 
     @classmethod
@@ -228,7 +294,7 @@ class Tokenizer:
         Raises:
             VocabError: A byte is missing, a merge names an unknown token, or two ids have the same bytes.
         """
-        specials = _strings("special_tokens", special_tokens)
+        specials = listed_strings("special_tokens", special_tokens)
         return cls(Core.from_parts(dict(vocab), [(left, right) for left, right in merges], specials, pattern))
 
     def save(self, directory: StrPath) -> None:
@@ -323,15 +389,15 @@ class Tokenizer:
             SpecialTokenError: See `encode`; one bad text fails the whole call.
         """
         allowed, disallowed = self._special_arguments(allowed_special, disallowed_special)
-        _check_not_one_text("texts", texts)
-        return self._core.encode_batch(list(texts), allowed, disallowed, _check_num_threads(num_threads))
+        check_not_one_text("texts", texts)
+        return self._core.encode_batch(list(texts), allowed, disallowed, check_num_threads(num_threads))
 
     def encode_ordinary_batch(
         self, texts: Iterable[Text], *, num_threads: int | None = None
     ) -> list[list[int]]:
         """Return what `encode_ordinary` gives for each text, on all cores."""
-        _check_not_one_text("texts", texts)
-        return self._core.encode_batch(list(texts), (), (), _check_num_threads(num_threads))
+        check_not_one_text("texts", texts)
+        return self._core.encode_batch(list(texts), (), (), check_num_threads(num_threads))
 
     def encode_batch_to_numpy(
         self,
@@ -351,9 +417,9 @@ class Tokenizer:
             SpecialTokenError: See `encode`; one bad text fails the whole call.
         """
         allowed, disallowed = self._special_arguments(allowed_special, disallowed_special)
-        _check_not_one_text("texts", texts)
+        check_not_one_text("texts", texts)
         return self._core.encode_batch_to_numpy(
-            list(texts), allowed, disallowed, _check_num_threads(num_threads)
+            list(texts), allowed, disallowed, check_num_threads(num_threads)
         )
 
     def encode_iterable(self, texts: Iterable[Text], *, ordinary: bool = False) -> Iterator[int]:
@@ -371,7 +437,7 @@ class Tokenizer:
             texts: The chunks, such as an open file.
             ordinary: Take special tokens as text.
         """
-        _check_not_one_text("texts", texts)
+        check_not_one_text("texts", texts)
         stream = self._core.stream(ordinary)
         for text in texts:
             yield from stream.push(text)
@@ -417,14 +483,10 @@ class Tokenizer:
             TokenFileError: `dtype` is too small for the vocabulary or contradicts the name of the file.
             OSError: A file cannot be read or written.
         """
-        paths = (
-            [os.fspath(inputs)]
-            if isinstance(inputs, str | os.PathLike)
-            else [os.fspath(path) for path in inputs]
-        )
+        paths = listed_paths(inputs)
         if not paths:
             raise ValueError("no file to encode; give at least one path")
-        num_threads = _check_num_threads(num_threads)
+        num_threads = check_num_threads(num_threads)
         with reporter(progress) as callback:
             sidecar = self._core.encode_file(
                 paths, os.fspath(output), num_threads, ordinary, dtype, docs, callback
@@ -638,39 +700,8 @@ def _listed(ids: Ids) -> list[int] | NDArray[np.integer[Any]]:
     return array.tolist() if hasattr(array, "tolist") else list(ids)
 
 
-# --- Checks of arguments ------------------------------------------------------------------------------------
-
-
-def _strings(argument: str, values: Iterable[str]) -> list[str]:
-    if isinstance(values, str | bytes):
-        raise TypeError(f"{argument}={values!r} is one string; give a list, such as [{values!r}]")
-    values = list(values)
-    for value in values:
-        if not isinstance(value, str):
-            raise TypeError(f"{argument} has {value!r}, a {type(value).__name__}; each must be a str")
-    return values
-
-
-def _check_not_one_text(argument: str, texts: object) -> None:
-    if isinstance(texts, str | bytes | bytearray | memoryview):
-        raise TypeError(
-            f"{argument} is one text, whose characters would be taken one by one; give a list of texts"
-        )
-
-
-def _check_num_threads(num_threads: int | None) -> int | None:
-    if num_threads is None:
-        return None
-    if isinstance(num_threads, bool) or not isinstance(num_threads, int):
-        raise TypeError(f"num_threads={num_threads!r}: give a whole number, or None for all cores")
-    if num_threads < 1:
-        raise ValueError(f"num_threads={num_threads}: give at least 1, or None for all cores")
-    return num_threads
-
-
-def _check_training(vocab_size: int, special_tokens: Iterable[str], num_threads: int | None) -> list[str]:
-    specials = _strings("special_tokens", special_tokens)
-    _check_num_threads(num_threads)
+def _check_training(vocab_size: int, special_tokens: Iterable[str]) -> list[str]:
+    specials = listed_strings("special_tokens", special_tokens)
     if isinstance(vocab_size, bool) or not isinstance(vocab_size, int):
         raise TypeError(f"vocab_size={vocab_size!r} is a {type(vocab_size).__name__}; give a whole number")
     minimum = NUM_BYTES + len(specials)

@@ -4,11 +4,13 @@
 #![allow(clippy::needless_pass_by_value, clippy::too_many_arguments)]
 
 mod convert;
+mod counts;
 mod errors;
 mod run;
 mod stream;
 mod tokenizer;
 
+use counts::Counts;
 use pyo3::prelude::*;
 use stream::Stream;
 use tokenizer::Core;
@@ -19,5 +21,6 @@ type CoreResult<T> = crate::error::Result<T>;
 #[pymodule]
 fn _tinybpe(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Core>()?;
+    module.add_class::<Counts>()?;
     module.add_class::<Stream>()
 }

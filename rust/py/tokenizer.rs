@@ -2,46 +2,72 @@
 
 use super::CoreResult;
 use super::convert::{check_threads, text_bytes, tie_break_named, to_numpy};
-use super::run::{run, run_with, send_texts};
+use super::counts::{Counting, Counts};
+use super::run::run;
 use super::stream::Stream;
 use crate::encoder::{Encoder, Specials};
 use crate::monitor::Monitor;
 use crate::pretokenizer::Pretokenizer;
 use crate::special::{self, SpecialTokens};
 use crate::token_file::{self, Dtype, Options};
-use crate::trainer::{self, TieBreak};
-use crate::vocab::Vocab;
+use crate::trainer::{self, Initial, TieBreak};
+use crate::vocab::{Vocab, show};
 use crate::vocab_file;
 use crate::word_counts::WordCounts;
 use numpy::{IntoPyArray, PyArray1, PyArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
+use std::borrow::Borrow;
 use std::path::PathBuf;
-use std::sync::mpsc::sync_channel;
 
 /// A call on less text than this is over before anybody presses a key: it needs no thread of its own.
 const LONG_BYTES: usize = 1 << 20;
 
-/// What to train, checked before any text is read.
-struct Plan {
+/// What to learn from word counts, checked before any text is read.
+struct Goal {
     vocab_size: usize,
-    pretokenizer: Pretokenizer,
-    specials: SpecialTokens,
     tie_break: TieBreak,
 }
 
-impl Plan {
-    fn new(vocab_size: usize, special_tokens: Vec<String>, pattern: &str, tie_break: &str) -> PyResult<Self> {
+impl Goal {
+    fn new(vocab_size: usize, num_specials: usize, tie_break: &str) -> PyResult<Self> {
         let tie_break = tie_break_named(tie_break)?;
-        trainer::check_vocab_size(vocab_size, special_tokens.len())?;
-        let (pretokenizer, specials) = (Pretokenizer::new(pattern)?, SpecialTokens::new(&special_tokens)?);
-        Ok(Plan { vocab_size, pretokenizer, specials, tie_break })
+        trainer::check_vocab_size(vocab_size, num_specials)?;
+        Ok(Goal { vocab_size, tie_break })
     }
 
-    fn train(&self, words: WordCounts, monitor: &Monitor) -> CoreResult<Core> {
-        let vocab = trainer::train(words, self.vocab_size, self.tie_break, monitor)?;
-        Core::build(vocab, self.pretokenizer.clone())
+    fn train(
+        &self,
+        py: Python<'_>,
+        words: impl Borrow<WordCounts> + Send,
+        initial: Option<&Core>,
+        progress: Option<&Py<PyAny>>,
+    ) -> PyResult<Core> {
+        warn_of_long_words(py, words.borrow())?;
+        let initial = initial.map(|core| Initial {
+            vocab: core.encoder.vocab(),
+            pattern: core.encoder.pretokenizer().pattern(),
+        });
+        run(py, progress, |monitor| {
+            let pretokenizer = Pretokenizer::new(words.borrow().pattern())?;
+            let vocab = trainer::train(words, self.vocab_size, self.tie_break, initial, monitor)?;
+            Core::build(vocab, pretokenizer)
+        })
     }
+}
+
+/// Warns in the name of who called the Python function.
+fn warn_of_long_words(py: Python<'_>, words: &WordCounts) -> PyResult<()> {
+    const CALLER: usize = 2;
+    let Some(word) = words.too_long_a_word() else { return Ok(()) };
+    let message = format!(
+        "the longest piece of the text has {} bytes: {}; is it text, and the pattern one that cuts it?",
+        word.len(),
+        show(word)
+    );
+    let class = py.import("tinybpe.errors")?.getattr("TinyBPEWarning")?;
+    py.import("warnings")?.call_method1("warn", (message, class, CALLER))?;
+    Ok(())
 }
 
 /// A tokenizer: vocabulary and pattern, immutable, shared by any number of threads.
@@ -135,15 +161,13 @@ impl Core {
         pattern: &str,
         tie_break: &str,
         num_threads: Option<usize>,
+        max_memory: Option<u64>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
-        check_threads(num_threads)?;
-        let plan = Plan::new(vocab_size, special_tokens, pattern, tie_break)?;
-        run(py, progress.as_ref(), |monitor| {
-            let words =
-                WordCounts::from_files(&paths, &plan.pretokenizer, &plan.specials, num_threads, monitor)?;
-            plan.train(words, monitor)
-        })
+        let goal = Goal::new(vocab_size, special_tokens.len(), tie_break)?;
+        let counting = Counting::new(pattern, &special_tokens, num_threads, max_memory)?;
+        let words = counting.files(py, &paths, progress.as_ref())?;
+        goal.train(py, words, None, progress.as_ref())
     }
 
     #[staticmethod]
@@ -155,21 +179,26 @@ impl Core {
         pattern: &str,
         tie_break: &str,
         num_threads: Option<usize>,
+        max_memory: Option<u64>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
-        check_threads(num_threads)?;
-        let plan = Plan::new(vocab_size, special_tokens, pattern, tie_break)?;
-        let texts = texts.try_iter()?.unbind();
-        let monitor = Monitor::default();
-        let (sender, batches) = sync_channel(2);
-        let train = |monitor: &Monitor| {
-            let words =
-                WordCounts::from_batches(batches, &plan.pretokenizer, &plan.specials, num_threads, monitor)?;
-            plan.train(words, monitor)
-        };
-        run_with(py, progress.as_ref(), &monitor, train, |attention| {
-            Python::attach(|py| send_texts(texts.bind(py), sender, attention))
-        })
+        let goal = Goal::new(vocab_size, special_tokens.len(), tie_break)?;
+        let counting = Counting::new(pattern, &special_tokens, num_threads, max_memory)?;
+        let words = counting.texts(texts, progress.as_ref())?;
+        goal.train(py, words, None, progress.as_ref())
+    }
+
+    #[staticmethod]
+    fn train_counts(
+        py: Python<'_>,
+        counts: &Counts,
+        vocab_size: usize,
+        tie_break: &str,
+        initial: Option<&Core>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
+        let goal = Goal { vocab_size, tie_break: tie_break_named(tie_break)? };
+        goal.train(py, &counts.words, initial, progress.as_ref())
     }
 
     #[staticmethod]

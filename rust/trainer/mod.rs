@@ -15,10 +15,16 @@
 //! * Pairs below a threshold that the merges are still far from are not kept at all. When the queue runs dry, one pass
 //!   counts all pairs anew, and the threshold falls. This is exact, since an unkept pair is always below the threshold.
 //!
+//! Training that goes on from an existing tokenizer first applies its merges, in order of rank. The fact holds for them
+//! as well, since a token is made by one merge, at its rank: so the same lists serve, kept for the pairs of these merges
+//! alone and chosen by rank instead of by count. Then one pass counts all pairs, and the learning begins. This is what
+//! training did when it learned them, so going on from the first merges of a training gives the others.
+//!
 //! Time O(bytes in distinct words + merges · neighbours), whatever the length of a word; memory: two bytes per byte in
 //! distinct words (four beyond 65,534 tokens), four per place of a kept pair.
 
 mod corpus;
+mod initial;
 mod places;
 mod queue;
 mod scratch;
@@ -29,10 +35,13 @@ use crate::monitor::{Monitor, Phase};
 use crate::vocab::{MAX_TOKEN_BYTES, Vocab};
 use crate::word_counts::WordCounts;
 use corpus::{Corpus, Slot};
+pub use initial::Initial;
+use initial::{Merging, Start};
 use places::{List, Places};
 use queue::{Candidate, Queue};
 use rustc_hash::{FxHashMap, FxHashSet};
 use scratch::Scratch;
+use std::borrow::Borrow;
 use tokens::Tokens;
 
 /// Which of several pairs with the highest count is merged.
@@ -64,23 +73,33 @@ struct Kept {
     places: List,
 }
 
-/// Learns merges until the vocabulary has `vocab_size` ids, special tokens included, or no pair is left.
+/// Learns merges until the vocabulary has `vocab_size` ids, special tokens included, or no pair is left. Words that are
+/// given away are freed as soon as they are taken over.
+///
+/// With `initial`, its merges come first and all its ids stay, holes included; `vocab_size` counts them. New tokens get the
+/// ids after its highest, in order; then those special tokens of `words` that it does not have, in the order given.
 ///
 /// # Errors
 /// [`Error::Training`] if `vocab_size` is below 256 plus the special tokens or beyond 2^31, or if the distinct words hold
-/// over 4 GiB; [`Error::SpecialToken`]; [`Error::Interrupted`].
-pub fn train(words: WordCounts, vocab_size: usize, tie_break: TieBreak, monitor: &Monitor) -> Result<Vocab> {
-    let special_tokens = words.special_tokens().to_vec();
-    let num_merges = check_vocab_size(vocab_size, special_tokens.len())?;
-    let merges = if num_merges + 256 < usize::from(u16::MAX) {
-        learn(Corpus::<u16>::new(&words)?, words, num_merges, tie_break, monitor)?
+/// over 4 GiB, or if `initial` has another pattern, a special token that `words` do not cut out, or a token that its merges do
+/// not make; [`Error::SpecialToken`]; [`Error::Interrupted`].
+pub fn train(
+    words: impl Borrow<WordCounts>,
+    vocab_size: usize,
+    tie_break: TieBreak,
+    initial: Option<Initial<'_>>,
+    monitor: &Monitor,
+) -> Result<Vocab> {
+    let start = Start::new(words.borrow(), initial, vocab_size)?;
+    let (mut tokens, before) = start.tokens(tie_break)?;
+    let first_new = tokens.len();
+    let num_new = start.num_new_tokens();
+    let merges = if first_new as usize + num_new < usize::from(u16::MAX) {
+        learn(Corpus::<u16>::new(words.borrow())?, words, &mut tokens, &before, num_new, monitor)?
     } else {
-        learn(Corpus::<u32>::new(&words)?, words, num_merges, tie_break, monitor)?
+        learn(Corpus::<u32>::new(words.borrow())?, words, &mut tokens, &before, num_new, monitor)?
     };
-    match tie_break {
-        TieBreak::Bytes => Vocab::from_merges(&merges, &special_tokens),
-        TieBreak::HuggingFace => with_distinct_tokens(&merges, &special_tokens),
-    }
+    start.finish(&tokens, first_new, &merges)
 }
 
 /// The number of tokens that merges make in a vocabulary of `vocab_size`.
@@ -100,21 +119,9 @@ pub fn check_vocab_size(vocab_size: usize, num_specials: usize) -> Result<usize>
     Ok(vocab_size - least)
 }
 
-/// A vocabulary in which a merge to known bytes takes no id.
-fn with_distinct_tokens(merges: &[(u32, u32)], special_tokens: &[String]) -> Result<Vocab> {
-    let mut tokens = Tokens::new(TieBreak::HuggingFace);
-    for &(left, right) in merges {
-        tokens.join(left, right);
-    }
-    let bytes = |id: u32| tokens.bytes(id).to_vec();
-    let all = (0..tokens.len()).map(|id| (id, bytes(id))).collect();
-    let merges: Vec<_> = merges.iter().map(|&(left, right)| (bytes(left), bytes(right))).collect();
-    Vocab::from_parts(all, &merges, special_tokens.iter().map(|token| (token.clone(), None)).collect())
-}
-
-struct Trainer<S> {
+struct Trainer<'a, S> {
     corpus: Corpus<S>,
-    tokens: Tokens,
+    tokens: &'a mut Tokens,
     kept: FxHashMap<Pair, Kept>,
     places: Places,
     queue: Queue,
@@ -123,41 +130,65 @@ struct Trainer<S> {
     merged: FxHashSet<Pair>,
     /// Every pair with at least this count is kept, no other.
     threshold: u64,
-    num_new_tokens: usize,
+    /// While merges learned before are applied: their pairs, and no other is kept.
+    wanted: Option<FxHashSet<Pair>>,
 }
 
-/// Learns from a corpus; the words that it was made of are not needed beside it.
+/// Learns from a corpus, after the merges `before`; the words that it was made of are not needed beside it.
 fn learn<S: Slot>(
     corpus: Corpus<S>,
-    words: WordCounts,
+    words: impl Borrow<WordCounts>,
+    tokens: &mut Tokens,
+    before: &[Merging],
     num_new_tokens: usize,
-    tie_break: TieBreak,
     monitor: &Monitor,
 ) -> Result<Vec<(u32, u32)>> {
     drop(words);
-    Trainer::new(corpus, num_new_tokens, tie_break).run(monitor)
+    monitor.begin(Phase::Merge, (before.len() + num_new_tokens) as u64);
+    let mut trainer = Trainer {
+        corpus,
+        tokens,
+        kept: FxHashMap::default(),
+        places: Places::default(),
+        queue: Queue::default(),
+        merged: FxHashSet::default(),
+        threshold: u64::MAX,
+        wanted: None,
+    };
+    trainer.apply(before, monitor)?;
+    trainer.run(num_new_tokens, monitor)
 }
 
-impl<S: Slot> Trainer<S> {
-    fn new(corpus: Corpus<S>, num_new_tokens: usize, tie_break: TieBreak) -> Self {
-        Trainer {
-            corpus,
-            tokens: Tokens::new(tie_break),
-            kept: FxHashMap::default(),
-            places: Places::default(),
-            queue: Queue::default(),
-            merged: FxHashSet::default(),
-            threshold: u64::MAX,
-            num_new_tokens,
+impl<S: Slot> Trainer<'_, S> {
+    /// Applies merges learned before, in order of rank.
+    fn apply(&mut self, merges: &[Merging], monitor: &Monitor) -> Result<()> {
+        if merges.is_empty() {
+            return Ok(());
         }
+        let mut scratch = Scratch::default();
+        self.wanted = Some(merges.iter().map(|merge| pair(merge.left, merge.right)).collect());
+        self.count_pairs(Some(1), monitor)?;
+        for merge in merges {
+            monitor.check()?;
+            let key = pair(merge.left, merge.right);
+            self.merged.insert(key);
+            if let Some(kept) = self.kept.remove(&key) {
+                self.merge(*merge, kept.places, &mut scratch, monitor)?;
+            }
+            monitor.advance(1);
+        }
+        // Nothing is kept: the learning begins with counting all pairs.
+        self.wanted = None;
+        self.threshold = u64::MAX;
+        self.queue = Queue::default();
+        Ok(())
     }
 
-    fn run(mut self, monitor: &Monitor) -> Result<Vec<(u32, u32)>> {
-        monitor.begin(Phase::Merge, self.num_new_tokens as u64);
+    fn run(mut self, num_new_tokens: usize, monitor: &Monitor) -> Result<Vec<(u32, u32)>> {
         let mut merges = Vec::new();
         let mut scratch = Scratch::default();
         let mut num_new = 0;
-        while num_new < self.num_new_tokens {
+        while num_new < num_new_tokens {
             monitor.check()?;
             let Some((left, right, list)) = self.next_pair() else {
                 if self.threshold > 1 && self.count_pairs(None, monitor)? {
@@ -168,17 +199,7 @@ impl<S: Slot> Trainer<S> {
             let joined = self.tokens.join(left, right);
             merges.push((left, right));
             self.merged.insert(pair(left, right));
-            scratch.fit(self.tokens.len());
-            let places = self.places.get(list);
-            self.corpus.merge(left, right, joined.id, self.tokens.lens(), places, &mut scratch, monitor)?;
-            self.places.drop(list);
-            if joined.is_new {
-                self.update_counts(left, right, joined.id, &mut scratch);
-            } else {
-                // Pairs with an old token are not all made by this merge, so the fact above fails: count anew. Rare.
-                scratch.clear();
-                self.count_pairs(Some(self.threshold), monitor)?;
-            }
+            self.merge(Merging { left, right, joined }, list, &mut scratch, monitor)?;
             // Two pairs can make the same bytes. `tokenizers` then has one token, the default rule still counts two.
             if joined.is_new || self.tokens.tie_break() == TieBreak::Bytes {
                 num_new += 1;
@@ -188,9 +209,26 @@ impl<S: Slot> Trainer<S> {
         Ok(merges)
     }
 
+    /// Merges a pair wherever it stands, and takes over what that changes.
+    fn merge(&mut self, merge: Merging, list: List, scratch: &mut Scratch, monitor: &Monitor) -> Result<()> {
+        let Merging { left, right, joined } = merge;
+        scratch.fit(self.tokens.len());
+        let places = self.places.get(list);
+        self.corpus.merge(left, right, joined.id, self.tokens.lens(), places, scratch, monitor)?;
+        self.places.drop(list);
+        if joined.is_new {
+            self.update_counts(left, right, joined.id, scratch);
+        } else {
+            // Pairs with an old token are not all made by this merge, so the fact above fails: count anew. Rare.
+            scratch.clear();
+            self.count_pairs(Some(self.threshold), monitor)?;
+        }
+        Ok(())
+    }
+
     /// Takes the pair to merge next, with its places; `None` if no kept pair is left.
     fn next_pair(&mut self) -> Option<(u32, u32, List)> {
-        while let Some(top) = self.queue.pop(&self.tokens) {
+        while let Some(top) = self.queue.pop(self.tokens) {
             let key = pair(top.left, top.right);
             let Some(kept) = self.kept.get(&key) else { continue };
             if kept.count == top.count {
@@ -198,7 +236,7 @@ impl<S: Slot> Trainer<S> {
             }
             if kept.count >= self.threshold {
                 let again = Candidate { count: kept.count, ..top };
-                self.queue.push(again, &self.tokens);
+                self.queue.push(again, self.tokens);
             } else if let Some(kept) = self.kept.remove(&key) {
                 self.places.drop(kept.places);
             }
@@ -233,18 +271,22 @@ impl<S: Slot> Trainer<S> {
 
     fn keep(&mut self, left: u32, right: u32, kept: Kept) {
         let len = self.tokens.bytes(left).len() + self.tokens.bytes(right).len();
-        if len > MAX_TOKEN_BYTES {
+        if len > MAX_TOKEN_BYTES || !self.is_wanted(pair(left, right)) {
             return self.places.drop(kept.places);
         }
-        self.queue.push(self.tokens.candidate(left, right, kept.count), &self.tokens);
+        self.queue.push(self.tokens.candidate(left, right, kept.count), self.tokens);
         self.kept.insert(pair(left, right), kept);
+    }
+
+    fn is_wanted(&self, key: Pair) -> bool {
+        self.wanted.as_ref().is_none_or(|wanted| wanted.contains(&key))
     }
 
     /// Counts all pairs anew and keeps those of at least `threshold`, by default of a threshold that is as far below the
     /// highest count as [`FALL`] says. `false` if no pair is left.
     fn count_pairs(&mut self, threshold: Option<u64>, monitor: &Monitor) -> Result<bool> {
         let mut counts = self.corpus.pair_counts(self.tokens.lens(), monitor)?;
-        counts.retain(|pair, _| !self.merged.contains(pair));
+        counts.retain(|pair, _| !self.merged.contains(pair) && self.is_wanted(*pair));
         let highest = counts.values().map(|&(count, _)| count).max().unwrap_or(0);
         self.threshold = threshold.unwrap_or((highest / FALL).max(1));
         self.queue = Queue::default();

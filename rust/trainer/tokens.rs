@@ -5,6 +5,7 @@ use super::queue::Candidate;
 use rustc_hash::FxHashMap;
 
 /// The outcome of joining two tokens.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Joined {
     pub id: u32,
     /// Whether no token had these bytes before.
@@ -52,6 +53,11 @@ impl Tokens {
 
     pub fn bytes(&self, id: u32) -> &[u8] {
         &self.bytes[id as usize]
+    }
+
+    /// The id of a token; the first if it was made twice.
+    pub fn id_of(&self, bytes: &[u8]) -> Option<u32> {
+        self.ids.get(bytes).copied()
     }
 
     /// The length in bytes of each token.

@@ -21,8 +21,13 @@ impl WordCounts {
     /// # Errors
     /// [`Error::Io`] with the file.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let mut words: Vec<_> = self.iter().collect();
-        words.sort_unstable();
+        atomic::write(path, &self.to_bytes())
+    }
+
+    /// What [`WordCounts::save`] writes, to be sent to another process.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let words = self.sorted();
         let header = json!({
             "format": FORMAT,
             "version": VERSION,
@@ -38,7 +43,7 @@ impl WordCounts {
         }
         let digest = Sha256::digest(&bytes);
         bytes.extend_from_slice(&digest);
-        atomic::write(path, &bytes)
+        bytes
     }
 
     /// Reads what [`WordCounts::save`] wrote.
@@ -48,6 +53,14 @@ impl WordCounts {
     pub fn load(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(Error::io(path))?;
         parse(&bytes).map_err(|reason| Error::VocabFile { path: path.into(), line: None, reason })
+    }
+
+    /// Reads what [`WordCounts::to_bytes`] gave.
+    ///
+    /// # Errors
+    /// [`Error::Training`] if the bytes are something else, cut short or changed.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        parse(bytes).map_err(|reason| Error::Training(format!("word counts: {reason}")))
     }
 }
 

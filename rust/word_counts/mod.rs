@@ -20,6 +20,7 @@ use rustc_hash::FxHashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::Receiver;
 
 /// Texts in one allocation.
@@ -48,6 +49,18 @@ impl TextBatch {
     }
 }
 
+/// A word of more bytes is worth a warning.
+pub const LONG_WORD_BYTES: usize = 1 << 16;
+
+/// What counting may use.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limits {
+    /// Threads, by default one per core.
+    pub num_threads: Option<usize>,
+    /// Bytes that the tables of distinct words may take, by default any number.
+    pub max_memory: Option<u64>,
+}
+
 /// Distinct words and how often each occurs, in no particular order, with what they were split by.
 #[derive(Clone, Debug, Default)]
 pub struct WordCounts {
@@ -63,18 +76,19 @@ impl WordCounts {
     /// Counts the pieces of files, read in parallel.
     ///
     /// # Errors
-    /// [`Error::Io`] with the file, [`Error::Pattern`] from a custom regex, [`Error::Interrupted`].
+    /// [`Error::Io`] with the file, [`Error::Pattern`] from a custom regex, [`Error::Training`] if the words need more
+    /// memory than allowed, [`Error::Interrupted`].
     pub fn from_files(
         paths: &[PathBuf],
         pretokenizer: &Pretokenizer,
         specials: &SpecialTokens,
-        num_threads: Option<usize>,
+        limits: Limits,
         monitor: &Monitor,
     ) -> Result<Self> {
         let reader = ChunkReader::new(paths, pretokenizer.clone(), specials.clone(), reader::CHUNK_BYTES)?;
         monitor.begin(Phase::Count, reader.total_bytes());
-        let pool = reader::thread_pool(num_threads)?;
-        let counter = Counter::new(pretokenizer, specials);
+        let pool = reader::thread_pool(limits.num_threads)?;
+        let counter = Counter::new(pretokenizer, specials, limits.max_memory);
         let workers = reader::for_each_chunk(
             &pool,
             &Mutex::new(reader),
@@ -88,16 +102,17 @@ impl WordCounts {
     /// Counts the pieces of texts that arrive in batches, until the sender hangs up; each text is apart from the others.
     ///
     /// # Errors
-    /// [`Error::Pattern`] from a custom regex, [`Error::Interrupted`].
+    /// [`Error::Pattern`] from a custom regex, [`Error::Training`] if the words need more memory than allowed,
+    /// [`Error::Interrupted`].
     pub fn from_batches(
         batches: Receiver<TextBatch>,
         pretokenizer: &Pretokenizer,
         specials: &SpecialTokens,
-        num_threads: Option<usize>,
+        limits: Limits,
         monitor: &Monitor,
     ) -> Result<Self> {
         monitor.begin(Phase::Count, 0);
-        let counter = Counter::new(pretokenizer, specials);
+        let counter = Counter::new(pretokenizer, specials, limits.max_memory);
         // Dropped at the first error, so that the sender does not wait for a reader that is gone.
         let batches = Mutex::new(Some(batches));
         let run = || {
@@ -112,7 +127,7 @@ impl WordCounts {
                 monitor.advance(batch.bytes.len() as u64);
             }
         };
-        let workers = reader::thread_pool(num_threads)?.broadcast(|_| {
+        let workers = reader::thread_pool(limits.num_threads)?.broadcast(|_| {
             run().inspect_err(|_| {
                 lock(&batches).take();
             })
@@ -205,6 +220,24 @@ impl WordCounts {
         })
     }
 
+    /// The longest word, if it is longer than a text written by people would have it: [`LONG_WORD_BYTES`].
+    ///
+    /// Training copes with it in linear time and memory, but hardly anybody wants tokens of base64 or of a file without
+    /// spaces; whoever trains should say so.
+    #[must_use]
+    pub fn too_long_a_word(&self) -> Option<&[u8]> {
+        let longest = self.lens.iter().max().filter(|&&len| len as usize > LONG_WORD_BYTES)?;
+        self.iter().map(|(word, _)| word).filter(|word| word.len() == *longest as usize).min()
+    }
+
+    /// Each word with its count, in the order of bytes.
+    #[must_use]
+    pub fn sorted(&self) -> Vec<(&[u8], u64)> {
+        let mut words: Vec<_> = self.iter().collect();
+        words.sort_unstable();
+        words
+    }
+
     /// Adds a word that is not there yet.
     pub(crate) fn push(&mut self, word: &[u8], count: u64) -> Result<()> {
         let len = u32::try_from(word.len()).map_err(|_| too_long(word.len()))?;
@@ -214,6 +247,18 @@ impl WordCounts {
         Ok(())
     }
 }
+
+/// Equal if they count the same words; in which order they hold them says nothing.
+impl PartialEq for WordCounts {
+    fn eq(&self, other: &Self) -> bool {
+        self.pattern == other.pattern
+            && self.special_tokens == other.special_tokens
+            && self.len() == other.len()
+            && self.sorted() == other.sorted()
+    }
+}
+
+impl Eq for WordCounts {}
 
 fn too_long(len: usize) -> Error {
     Error::Training(format!(
@@ -233,12 +278,15 @@ const SHARD_BITS: u32 = 6;
 const FRONT_BITS: u32 = 14;
 /// Keys handed to a shard at a time.
 const BATCH: usize = 256;
+/// What a long word takes beside its bytes: its entry in a table at half load, and the allocator's share.
+const LONG_ENTRY_BYTES: u64 = 64;
 
 /// What the workers share while they count.
 pub struct Counter<'a> {
     pretokenizer: &'a Pretokenizer,
     specials: &'a SpecialTokens,
     shards: Vec<Mutex<Shard>>,
+    memory: Memory,
     /// Where a word lands is not for the text's author to choose.
     seed: u64,
 }
@@ -253,11 +301,12 @@ pub struct Worker<'a> {
 }
 
 impl<'a> Counter<'a> {
-    /// Counts what `pretokenizer` makes of texts between `specials`.
+    /// Counts what `pretokenizer` makes of texts between `specials`, in tables of at most `max_memory` bytes.
     #[must_use]
-    pub fn new(pretokenizer: &'a Pretokenizer, specials: &'a SpecialTokens) -> Self {
+    pub fn new(pretokenizer: &'a Pretokenizer, specials: &'a SpecialTokens, max_memory: Option<u64>) -> Self {
         let shards = (0..1 << SHARD_BITS).map(|_| Mutex::new(Shard::default())).collect();
-        Counter { pretokenizer, specials, shards, seed: RandomState::new().hash_one(0) }
+        let memory = Memory { limit: max_memory.unwrap_or(u64::MAX), taken: AtomicU64::new(0) };
+        Counter { pretokenizer, specials, shards, memory, seed: RandomState::new().hash_one(0) }
     }
 
     /// A worker for one thread.
@@ -275,11 +324,11 @@ impl<'a> Counter<'a> {
     /// Adds up what the workers hold.
     ///
     /// # Errors
-    /// [`Error::Training`] for a piece of over 4 GiB.
+    /// [`Error::Training`] for a piece of over 4 GiB, or if the words need more memory than allowed.
     pub fn finish(&self, workers: Vec<Worker<'a>>) -> Result<WordCounts> {
         let mut long: FxHashMap<Box<[u8]>, u64> = FxHashMap::default();
         for mut worker in workers {
-            worker.drain();
+            worker.drain().map_err(|Full| self.memory.error())?;
             if long.is_empty() {
                 long = worker.long;
             } else {
@@ -314,7 +363,7 @@ impl Worker<'_> {
     /// Counts the pieces of a text; special tokens in it are left out.
     ///
     /// # Errors
-    /// [`Error::Pattern`] from a custom regex.
+    /// [`Error::Pattern`] from a custom regex, [`Error::Training`] if the words need more memory than allowed.
     pub fn add(&mut self, text: &[u8]) -> Result<()> {
         let specials = self.counter.specials;
         specials.split(text, self, Worker::add_ordinary, |_, _| Ok(()))
@@ -330,7 +379,7 @@ impl Worker<'_> {
             }
             for &end in &ends[..found] {
                 let end = end as usize;
-                self.add_piece(text, start, end);
+                self.add_piece(text, start, end).map_err(|Full| self.counter.memory.error())?;
                 start = end;
             }
         }
@@ -339,7 +388,7 @@ impl Worker<'_> {
     }
 
     #[inline]
-    fn add_piece(&mut self, text: &[u8], start: usize, end: usize) {
+    fn add_piece(&mut self, text: &[u8], start: usize, end: usize) -> std::result::Result<(), Full> {
         let len = end - start;
         if len > SHORT {
             return self.add_long(&text[start..end]);
@@ -349,42 +398,74 @@ impl Worker<'_> {
         let slot = &mut self.front[(hash >> (64 - FRONT_BITS)) as usize];
         if slot.0 == key {
             slot.1 += 1;
-            return;
+            return Ok(());
         }
         let evicted = std::mem::replace(slot, (key, 1));
-        if evicted.0 != 0 {
-            self.hand_on(evicted);
-        }
+        if evicted.0 == 0 { Ok(()) } else { self.hand_on(evicted) }
     }
 
     #[cold]
-    fn add_long(&mut self, piece: &[u8]) {
+    fn add_long(&mut self, piece: &[u8]) -> std::result::Result<(), Full> {
         if let Some(count) = self.long.get_mut(piece) {
             *count += 1;
         } else {
+            self.counter.memory.take(piece.len() as u64 + LONG_ENTRY_BYTES)?;
             self.long.insert(piece.into(), 1);
         }
+        Ok(())
     }
 
-    fn hand_on(&mut self, entry: (u128, u64)) {
+    fn hand_on(&mut self, entry: (u128, u64)) -> std::result::Result<(), Full> {
         // The bits below those that choose the front slot, so that a shard sees every slot.
         let shard = shard_of(hash(entry.0, self.counter.seed));
         let batch = &mut self.batches[shard];
         batch.push(entry);
         if batch.len() == BATCH {
-            lock(&self.counter.shards[shard]).add(batch, self.counter.seed);
+            lock(&self.counter.shards[shard]).add(batch, self.counter.seed, &self.counter.memory)?;
             batch.clear();
         }
+        Ok(())
     }
 
-    fn drain(&mut self) {
+    fn drain(&mut self) -> std::result::Result<(), Full> {
         for entry in std::mem::take(&mut self.front).into_iter().filter(|entry| entry.0 != 0) {
-            self.hand_on(entry);
+            self.hand_on(entry)?;
         }
         for (batch, shard) in self.batches.iter_mut().zip(&self.counter.shards) {
-            lock(shard).add(batch, self.counter.seed);
+            lock(shard).add(batch, self.counter.seed, &self.counter.memory)?;
             batch.clear();
         }
+        Ok(())
+    }
+}
+
+/// The limit is reached.
+#[derive(Debug)]
+struct Full;
+
+/// What the tables of all workers take together; asked only when a table grows or a long word is new.
+struct Memory {
+    limit: u64,
+    taken: AtomicU64,
+}
+
+impl Memory {
+    fn take(&self, bytes: u64) -> std::result::Result<(), Full> {
+        let before = self.taken.fetch_add(bytes, Relaxed);
+        if before.saturating_add(bytes) <= self.limit { Ok(()) } else { Err(Full) }
+    }
+
+    fn give_back(&self, bytes: u64) {
+        self.taken.fetch_sub(bytes, Relaxed);
+    }
+
+    #[cold]
+    fn error(&self) -> Error {
+        let (taken, limit) = (self.taken.load(Relaxed), self.limit);
+        Error::Training(format!(
+            "counting needs over {taken} bytes for distinct words, max_memory is {limit}; allow more, train on less text, or \
+             cut words shorter by another pattern"
+        ))
     }
 }
 
@@ -396,13 +477,13 @@ struct Shard {
 }
 
 impl Shard {
-    fn add(&mut self, batch: &[(u128, u64)], seed: u64) {
+    fn add(&mut self, batch: &[(u128, u64)], seed: u64, memory: &Memory) -> std::result::Result<(), Full> {
         if batch.is_empty() {
-            return;
+            return Ok(());
         }
         // Room for all of the batch at a load of at most three quarters.
         if (self.used + batch.len()) * 4 > self.slots.len() * 3 {
-            self.grow(batch.len(), seed);
+            self.grow(batch.len(), seed, memory)?;
         }
         let mask = self.slots.len() - 1;
         for &(key, count) in batch {
@@ -421,12 +502,16 @@ impl Shard {
                 at = (at + 1) & mask;
             }
         }
+        Ok(())
     }
 
     #[cold]
-    fn grow(&mut self, more: usize, seed: u64) {
+    fn grow(&mut self, more: usize, seed: u64, memory: &Memory) -> std::result::Result<(), Full> {
         let len = ((self.used + more) * 4 / 3 + 1).next_power_of_two();
+        let bytes = |len: usize| (len * size_of::<(u128, u64)>()) as u64;
+        memory.take(bytes(len))?;
         let old = std::mem::replace(&mut self.slots, vec![(0, 0); len]);
+        let old_len = old.len();
         for entry in old.into_iter().filter(|entry| entry.0 != 0) {
             let mut at = home(hash(entry.0, seed)) & (len - 1);
             while self.slots[at].0 != 0 {
@@ -434,6 +519,8 @@ impl Shard {
             }
             self.slots[at] = entry;
         }
+        memory.give_back(bytes(old_len));
+        Ok(())
     }
 }
 

@@ -1,0 +1,210 @@
+"""Counts of distinct words: what training needs to know of a text, small enough to be sent and added up.
+
+Counting is a sum, so machines can count a share of the text each and one can train: any engine that maps and
+reduces will do. Train on what `merge` gives, and the tokenizer is the one of all the text together.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Self
+
+from tinybpe._tinybpe import Counts
+from tinybpe.arguments import (
+    StrPath,
+    Text,
+    check_max_memory,
+    check_not_one_text,
+    check_num_threads,
+    listed_paths,
+    listed_strings,
+)
+from tinybpe.errors import TrainingError
+from tinybpe.progress import Progress, reporter
+
+MAX_COUNT = 2**63 - 1
+
+
+class WordCounts:
+    """Distinct words with how often each occurs, and the pattern and special tokens that they were cut by.
+
+    Immutable and picklable. Make some with `from_files`, `from_iterator`, `from_words` or `load`, add them up
+    with `+`, and give them to `Tokenizer.train_from_counts`.
+
+    Example:
+        >>> left, right = WordCounts.from_iterator(["low low"]), WordCounts.from_iterator(["low lower"])
+        >>> left + right
+        WordCounts(3 words, pattern='gpt2', special_tokens=[])
+        >>> dict(left + right)
+        {b' low': 1, b' lower': 1, b'low': 2}
+    """
+
+    __slots__ = ("core",)
+
+    def __init__(self, core: Counts) -> None:
+        self.core = core
+
+    @classmethod
+    def from_files(
+        cls,
+        files: StrPath | Iterable[StrPath],
+        *,
+        special_tokens: Iterable[str] = (),
+        pattern: str = "gpt2",
+        num_threads: int | None = None,
+        max_memory: int | str | None = None,
+        progress: Progress = None,
+    ) -> Self:
+        """Count the words of text files, read as bytes.
+
+        Args:
+            files: One path or several. Their order does not matter.
+            special_tokens: Cut out of the text before anything is counted.
+            pattern: `gpt2`, `cl100k`, `o200k` or a regex, which cuts the text into words.
+            num_threads: Threads to use, all cores by default. The result does not depend on it.
+            max_memory: What the table of distinct words may take, in bytes or as `"2GB"`. Text that needs
+                more is refused.
+            progress: True shows a bar on stderr; a function is called with `(stage, unit, done, total)`.
+
+        Raises:
+            TrainingError: There is no file, or the words need more than `max_memory`.
+            SpecialTokenError: A special token is empty or given twice.
+            PatternError: `pattern` is not a regex.
+            OSError: A file cannot be read.
+        """
+        specials = listed_strings("special_tokens", special_tokens)
+        check_num_threads(num_threads)
+        memory = check_max_memory(max_memory)
+        paths = listed_paths(files)
+        if not paths:
+            raise TrainingError("no file to count; give at least one path")
+        with reporter(progress) as callback:
+            return cls(Counts.from_files(paths, specials, pattern, num_threads, memory, callback))
+
+    @classmethod
+    def from_iterator(
+        cls,
+        texts: Iterable[Text],
+        *,
+        special_tokens: Iterable[str] = (),
+        pattern: str = "gpt2",
+        num_threads: int | None = None,
+        max_memory: int | str | None = None,
+        progress: Progress = None,
+    ) -> Self:
+        """Count the words of texts in memory or made on the fly; no word crosses the end of one.
+
+        Args:
+            texts: Any iterable of `str` or bytes, read once and not kept.
+            special_tokens: See `from_files`, like the others.
+            pattern: See `from_files`.
+            num_threads: See `from_files`.
+            max_memory: See `from_files`.
+            progress: See `from_files`.
+
+        Raises:
+            TypeError: An item is neither `str` nor bytes.
+        """
+        specials = listed_strings("special_tokens", special_tokens)
+        check_num_threads(num_threads)
+        memory = check_max_memory(max_memory)
+        check_not_one_text("texts", texts)
+        with reporter(progress) as callback:
+            return cls(Counts.from_iterator(texts, specials, pattern, num_threads, memory, callback))
+
+    @classmethod
+    def from_words(
+        cls, words: Mapping[bytes, int], *, special_tokens: Iterable[str] = (), pattern: str = "gpt2"
+    ) -> Self:
+        """Take words that something else has counted, as they are: no pattern cuts them.
+
+        Example:
+            >>> len(WordCounts.from_words({b"low": 5, b" lower": 2}))
+            2
+
+        Args:
+            words: How often each word occurs.
+            special_tokens: What was cut out before.
+            pattern: What the words were cut by; a tokenizer trained on them cuts text by it.
+
+        Raises:
+            TypeError: A word is not bytes, or a count not a whole number.
+            TrainingError: A count is less than 1 or more than 2^63 - 1.
+        """
+        specials = listed_strings("special_tokens", special_tokens)
+        for word, count in words.items():
+            if not isinstance(word, bytes):
+                raise TypeError(f"words has {word!r}, a {type(word).__name__}; each must be bytes")
+            if isinstance(count, bool) or not isinstance(count, int):
+                raise TypeError(f"the count of {word!r} is {count!r}; give a whole number")
+            if not 1 <= count <= MAX_COUNT:
+                raise TrainingError(f"the count of {word!r} is {count}; give 1 to 2^63 - 1")
+        return cls(Counts.from_words(dict(words), specials, pattern))
+
+    @classmethod
+    def load(cls, path: StrPath) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            VocabFileError: The file is another one, cut short or changed.
+            OSError: The file cannot be read.
+        """
+        return cls(Counts.load(os.fspath(path)))
+
+    def save(self, path: StrPath) -> None:
+        """Write the counts into one file, whole or not at all; equal counts make equal files.
+
+        Example:
+            >>> counts = WordCounts.from_iterator(["low lower"])
+            >>> counts.save("part-0.counts")
+            >>> WordCounts.load("part-0.counts") == counts
+            True
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        self.core.save(os.fspath(path))
+
+    def merge(self, other: WordCounts) -> Self:
+        """Return the counts of both together; in which order parts are merged makes no difference.
+
+        Raises:
+            TrainingError: Pattern or special tokens differ, or a sum is beyond 2^63.
+        """
+        return type(self)(self.core.merge(other.core))
+
+    def __add__(self, other: WordCounts) -> Self:
+        if not isinstance(other, WordCounts):
+            return NotImplemented
+        return self.merge(other)
+
+    @property
+    def pattern(self) -> str:
+        """The name of the pattern, or the regex itself if it has none."""
+        return self.core.pattern_name or self.core.pattern
+
+    @property
+    def special_tokens(self) -> list[str]:
+        """The special tokens that were cut out, in the order given."""
+        return self.core.special_tokens
+
+    def __len__(self) -> int:
+        return len(self.core)
+
+    def __iter__(self) -> Iterator[tuple[bytes, int]]:
+        return iter(self.core.items())
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, WordCounts):
+            return NotImplemented
+        return self.core == other.core
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        shown = f"pattern={self.pattern!r}, special_tokens={self.special_tokens}"
+        return f"WordCounts({len(self):,} words, {shown})"
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Counts]]:
+        return type(self), (self.core,)
