@@ -27,6 +27,7 @@ pub mod error;
 pub mod monitor;
 #[doc(hidden)]
 pub mod naive;
+mod piece_key;
 pub mod pretokenizer;
 #[cfg(feature = "python")]
 mod py;

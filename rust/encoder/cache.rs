@@ -8,13 +8,11 @@
 //! The second takes pieces that are longer or make more ids, Japanese for instance: slots that point into one store of
 //! bytes and ids. When the store is full, all is forgotten. Pieces over 255 bytes are merged each time.
 
-use crate::word_counts::{hash, short_key};
+use crate::piece_key::{SHORT, hash, short_key};
 
 /// Four megabytes: in a core's share of the caches for the most part, and enough for all but the rare pieces.
 const SHORT_BITS: u32 = 17;
 const INLINE: usize = 4;
-/// Longest piece of the first table, in bytes.
-const SHORT: usize = 15;
 /// Longest piece of the second.
 const LONG: usize = 255;
 const LONG_BITS: u32 = 16;
