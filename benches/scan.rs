@@ -1,11 +1,12 @@
 //! The scanner alone, one thread: bytes per second of each pattern on each text, for the vector instructions of this
 //! machine, for ordinary integers and for one piece at a time.
 //!
-//! `cargo bench --bench scan [-- FILTER]`, a filter such as `gpt2/en_books`. The texts are read from
-//! `../shared/data` beside the repository; one that is absent is named and left out.
+//! `cargo bench --bench scan [-- FILTER]`, a filter such as `gpt2/en_books`.
+
+mod common;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use std::{hint::black_box, path::Path, time::Duration};
+use std::{hint::black_box, time::Duration};
 use tinybpe::Pretokenizer;
 
 const TEXTS: [&str; 7] = [
@@ -35,22 +36,12 @@ fn count_pieces(pretokenizer: &Pretokenizer, text: &[u8]) -> usize {
 }
 
 fn scan(criterion: &mut Criterion) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
-    for text in TEXTS {
-        let path = folder.join(text);
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                eprintln!("left out: {}: {error}", path.display());
-                continue;
-            }
-        };
-        let bytes = &bytes[..bytes.len().min(MAX_BYTES)];
-        let stem = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+    for text in common::texts(&TEXTS, MAX_BYTES) {
+        let bytes = text.bytes.as_slice();
         for name in ["gpt2", "cl100k", "o200k"] {
             let best = Pretokenizer::new(name).expect("a name");
             let num_pieces = count_pieces(&best, bytes);
-            let mut group = criterion.benchmark_group(format!("{name}/{stem}"));
+            let mut group = criterion.benchmark_group(format!("{name}/{}", text.name));
             group.throughput(Throughput::BytesDecimal(bytes.len() as u64));
             for (level, pretokenizer) in
                 [("best", best.clone()), ("portable", best.clone().portable()), ("scalar", best.scalar())]

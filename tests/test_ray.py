@@ -1,7 +1,7 @@
 """Training on Ray: an engine maps counting over shards and reduces the counts, one process trains.
 
-`uv run --group ray pytest -m slow tests/test_ray.py` runs it on a local cluster; on a real one, `ray.init` is the
-only line that differs. Any other engine needs the same three: `WordCounts.from_files`, `+` and
+`uv run --group ray pytest -m slow tests/test_ray.py` runs it on a local cluster; on a real one, `ray.init` is
+the only line that differs. Any other engine needs the same three: `WordCounts.from_files`, `+` and
 `Tokenizer.train_from_counts`.
 """
 
