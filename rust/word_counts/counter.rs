@@ -28,7 +28,7 @@ const BATCH: usize = 256;
 const LONG_ENTRY_BYTES: u64 = 64;
 
 /// What the workers share while they count.
-pub(super) struct Counter<'a> {
+pub struct Counter<'a> {
     pretokenizer: &'a Pretokenizer,
     specials: &'a SpecialTokens,
     shards: Vec<Mutex<Shard>>,
@@ -38,7 +38,7 @@ pub(super) struct Counter<'a> {
 }
 
 /// One thread's part of the counting.
-pub(super) struct Worker<'a> {
+pub struct Worker<'a> {
     counter: &'a Counter<'a>,
     front: Vec<(u128, u64)>,
     batches: Vec<Vec<(u128, u64)>>,
