@@ -77,8 +77,8 @@ def plan(texts: tuple[Path, Path], work: Path, run: Path, args: Any) -> Config:
     return from_values(values | {"threads": args.threads})
 
 
-# Stories of the small model gain little after this (loss 0.30 after 800 steps, 0.28 after 2,200), and a machine
-# that gets busy after its speed was measured still ends in a few minutes.
+# Stories of the small model gain little after this (loss 0.30 after 800 steps, 0.28 after 2,200), and where
+# the machine gets busy after its speed was measured, the run still ends in a few minutes.
 MOST_STEPS = 1000
 
 
