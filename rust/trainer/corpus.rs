@@ -166,12 +166,21 @@ impl<S: Slot> Corpus<S> {
     ///
     /// Here alone can a sum overflow: all later counts are parts of these.
     pub fn pair_counts(&self, lens: &[u32], monitor: &Monitor) -> Result<PairCounts> {
-        let mut counts = PairCounts::default();
-        self.for_each_pair(lens, monitor, |pair, _, count| {
-            let sum = counts.entry(pair).or_default();
+        let add = |sum: &mut (u64, u32), count: u64| {
             sum.0 = sum.0.saturating_add(count);
             sum.1 += 1;
-        })?;
+        };
+        let mut counts = PairCounts::default();
+        if lens.len() == 256 {
+            // Before the first merge pairs are few and their places are most: an array, no hashing.
+            let mut by_bytes = vec![(0, 0); 1 << 16];
+            let at = |pair: Pair| (pair >> 24 | pair & 0xFF) as usize;
+            self.for_each_pair(lens, monitor, |pair, _, count| add(&mut by_bytes[at(pair)], count))?;
+            let pairs = (0..256).flat_map(|left| (0..256).map(move |right| pair(left, right)));
+            counts.extend(pairs.zip(by_bytes).filter(|&(_, (_, num))| num > 0));
+        } else {
+            self.for_each_pair(lens, monitor, |pair, _, count| add(counts.entry(pair).or_default(), count))?;
+        }
         if counts.values().any(|&(count, _)| i64::try_from(count).is_err()) {
             return Err(Error::Training("a pair occurs over 2^63 times; train on smaller counts".into()));
         }

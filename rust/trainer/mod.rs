@@ -34,7 +34,7 @@ use crate::error::{Error, Result};
 use crate::monitor::{Monitor, Phase};
 use crate::vocab::{MAX_TOKEN_BYTES, Vocab};
 use crate::word_counts::WordCounts;
-use corpus::{Corpus, Slot};
+use corpus::{Corpus, PairCounts, Slot};
 pub use initial::Initial;
 use initial::{Merging, Start};
 use places::{List, Places};
@@ -167,7 +167,7 @@ impl<S: Slot> Trainer<'_, S> {
         }
         let mut scratch = Scratch::default();
         self.wanted = Some(merges.iter().map(|merge| pair(merge.left, merge.right)).collect());
-        self.count_pairs(Some(1), monitor)?;
+        self.count_pairs(Keep::AtLeast(1), monitor)?;
         for merge in merges {
             monitor.check()?;
             let key = pair(merge.left, merge.right);
@@ -191,7 +191,7 @@ impl<S: Slot> Trainer<'_, S> {
         while num_new < num_new_tokens {
             monitor.check()?;
             let Some((left, right, list)) = self.next_pair() else {
-                if self.threshold > 1 && self.count_pairs(None, monitor)? {
+                if self.threshold > 1 && self.count_pairs(Keep::Enough(num_new_tokens - num_new), monitor)? {
                     continue;
                 }
                 break;
@@ -221,7 +221,7 @@ impl<S: Slot> Trainer<'_, S> {
         } else {
             // Pairs with an old token are not all made by this merge, so the fact above fails: count anew. Rare.
             scratch.clear();
-            self.count_pairs(Some(self.threshold), monitor)?;
+            self.count_pairs(Keep::AtLeast(self.threshold), monitor)?;
         }
         Ok(())
     }
@@ -282,13 +282,12 @@ impl<S: Slot> Trainer<'_, S> {
         self.wanted.as_ref().is_none_or(|wanted| wanted.contains(&key))
     }
 
-    /// Counts all pairs anew and keeps those of at least `threshold`, by default of a threshold that is as far below the
-    /// highest count as [`FALL`] says. `false` if no pair is left.
-    fn count_pairs(&mut self, threshold: Option<u64>, monitor: &Monitor) -> Result<bool> {
+    /// Counts all pairs anew and sets the threshold from which on they are kept. `false` if no pair is left.
+    fn count_pairs(&mut self, keep: Keep, monitor: &Monitor) -> Result<bool> {
         let mut counts = self.corpus.pair_counts(self.tokens.lens(), monitor)?;
         counts.retain(|pair, _| !self.merged.contains(pair) && self.is_wanted(*pair));
         let highest = counts.values().map(|&(count, _)| count).max().unwrap_or(0);
-        self.threshold = threshold.unwrap_or((highest / FALL).max(1));
+        self.threshold = keep.threshold(highest, &counts);
         self.queue = Queue::default();
         self.kept = FxHashMap::default();
         self.places.clear();
@@ -302,6 +301,36 @@ impl<S: Slot> Trainer<'_, S> {
     }
 }
 
+/// Which of the pairs counted anew are kept.
+#[derive(Clone, Copy)]
+enum Keep {
+    /// Those of at least this count.
+    AtLeast(u64),
+    /// [`SPARE`] for each of so many merges to come, but none too far below the highest count: see [`FALL`]. More would
+    /// be listed and queued, and never merged. Should these run out before the merges do, the next pass finds others.
+    Enough(usize),
+}
+
+impl Keep {
+    fn threshold(self, highest: u64, counts: &PairCounts) -> u64 {
+        let wanted = match self {
+            Keep::AtLeast(threshold) => return threshold,
+            Keep::Enough(num_merges) => num_merges.saturating_mul(SPARE).max(FEW),
+        };
+        let mut counts: Vec<u64> = counts.values().map(|&(count, _)| count).collect();
+        let last = match counts.len().checked_sub(wanted) {
+            Some(at) if at > 0 => *counts.select_nth_unstable(at).1,
+            _ => 1,
+        };
+        last.max(highest / FALL)
+    }
+}
+
 /// The factor by which the threshold lies below the highest count when pairs are counted anew: wide enough that few passes
 /// are needed, close enough that the long tail of rare pairs stays out.
 const FALL: u64 = 128;
+/// Pairs kept per merge to come: merges take occurrences from other pairs, so with one each a second pass is often needed,
+/// with two hardly ever.
+const SPARE: usize = 2;
+/// Fewer pairs than this are not worth another pass.
+const FEW: usize = 1 << 13;
