@@ -154,9 +154,13 @@ def steps(run: Path) -> list[Path]:
 def prune(run: Path, keep_last: int, best: int | None) -> None:
     """Remove all but the newest checkpoints and the best one, and what interrupted writes have left."""
     folders = steps(run)
-    for path in [*folders[:-keep_last], *(run / "checkpoints").glob(".tmp-*")]:
+    for path in folders[:-keep_last]:
         if best is None or path.name != f"step-{best:08d}":
-            shutil.rmtree(path, ignore_errors=True)
+            # Removing takes several steps, and what a kill leaves must not have a checkpoint's name.
+            with contextlib.suppress(OSError):
+                path.rename(path.with_name(f".tmp-{path.name}"))
+    for path in (run / "checkpoints").glob(".tmp-*"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def load(folder: Path) -> Checkpoint:
