@@ -65,6 +65,17 @@ impl AtomicFile {
         self.writer.write_all(bytes).map_err(Error::io(&self.path))
     }
 
+    /// Flushes what was appended to the disk, where that may fail without harm: for files that belong together, before the
+    /// first of them takes its name.
+    ///
+    /// # Errors
+    /// As [`AtomicFile::append`].
+    pub fn settle(&mut self) -> Result<()> {
+        step(&self.path)?;
+        self.writer.flush().map_err(Error::io(&self.path))?;
+        self.writer.get_ref().as_file().sync_all().map_err(Error::io(&self.path))
+    }
+
     /// Flushes the file to the disk and gives it its name, in place of a file that may have it.
     ///
     /// # Errors
