@@ -45,6 +45,7 @@ impl AtomicFile {
         // says.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        step(&path)?;
         let temporary = builder.tempfile_in(folder(&path)).map_err(Error::io(&path))?;
         Ok(Self { writer: BufWriter::with_capacity(1 << 16, temporary), path })
     }
@@ -60,7 +61,19 @@ impl AtomicFile {
     /// # Errors
     /// [`Error::Io`] if the disk is full, or fails otherwise.
     pub fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        step(&self.path)?;
         self.writer.write_all(bytes).map_err(Error::io(&self.path))
+    }
+
+    /// Flushes what was appended to the disk, where that may fail without harm: for files that belong together, before the
+    /// first of them takes its name.
+    ///
+    /// # Errors
+    /// As [`AtomicFile::append`].
+    pub fn settle(&mut self) -> Result<()> {
+        step(&self.path)?;
+        self.writer.flush().map_err(Error::io(&self.path))?;
+        self.writer.get_ref().as_file().sync_all().map_err(Error::io(&self.path))
     }
 
     /// Flushes the file to the disk and gives it its name, in place of a file that may have it.
@@ -69,9 +82,13 @@ impl AtomicFile {
     /// [`Error::Io`]; unless the last step, flushing the folder, is what failed, the old file is as it was.
     pub fn commit(self) -> Result<()> {
         let Self { writer, path } = self;
+        step(&path)?;
         let temporary = writer.into_inner().map_err(|e| Error::io(&path)(e.into_error()))?;
+        step(&path)?;
         temporary.as_file().sync_all().map_err(Error::io(&path))?;
+        step(&path)?;
         temporary.persist(&path).map_err(|e| Error::io(&path)(e.error))?;
+        step(&path)?;
         sync_folder(folder(&path)).map_err(Error::io(&path))
     }
 }
@@ -95,6 +112,15 @@ pub fn write(path: impl Into<PathBuf>, bytes: &[u8]) -> Result<()> {
     file.append(bytes)?;
     file.commit()
 }
+
+/// Comes before each call of the operating system, so that a test can let the n-th one fail.
+#[cfg(not(test))]
+#[expect(clippy::unnecessary_wraps, reason = "the tests' own fails")]
+fn step(_: &Path) -> Result<()> {
+    Ok(())
+}
+#[cfg(test)]
+use tests::step;
 
 /// The folder of `path`; that of a bare name is the current one.
 fn folder(path: &Path) -> &Path {
@@ -121,8 +147,106 @@ fn sync_folder(_: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
+    use crate::token_file::{self, Options};
+    use crate::{Encoder, Monitor, Pretokenizer, Vocab, WordCounts, vocab_file};
+    use std::{collections::BTreeMap, fs, sync::Mutex};
 
+    /// A folder, and how many steps in it are left before all fail.
+    static FAILING: Mutex<Option<(PathBuf, usize)>> = Mutex::new(None);
+
+    pub fn step(path: &Path) -> Result<()> {
+        let mut failing = FAILING.lock().unwrap();
+        match &mut *failing {
+            Some((folder, left)) if path.starts_with(&*folder) => match left.checked_sub(1) {
+                Some(rest) => *left = rest,
+                None => return Err(Error::io(path)(io::ErrorKind::StorageFull.into())),
+            },
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The names in a folder with what they hold.
+    fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+        entries.map(|e| (e.file_name().into_string().unwrap(), fs::read(e.path()).unwrap())).collect()
+    }
+
+    /// Runs `write(folder, version)` for version 0, then for version 1 with the disk full from the first step on, from the
+    /// second, … until it succeeds. After each failure `check` sees the folder.
+    fn fail_each_step(write: impl Fn(&Path, usize) -> Result<()>, check: impl Fn(&Path)) {
+        let dir = tempfile::tempdir().unwrap();
+        let (old, new, at) = (dir.path().join("old"), dir.path().join("new"), dir.path().join("at"));
+        for (folder, version) in [(&old, 0), (&new, 1)] {
+            fs::create_dir(folder).unwrap();
+            write(folder, version).unwrap();
+        }
+        let (old, new) = (files(&old), files(&new));
+        for num_steps in 0.. {
+            let _ = fs::remove_dir_all(&at);
+            fs::create_dir(&at).unwrap();
+            write(&at, 0).unwrap();
+            *FAILING.lock().unwrap() = Some((at.clone(), num_steps));
+            let result = write(&at, 1);
+            *FAILING.lock().unwrap() = None;
+            let found = files(&at);
+            if result.is_ok() {
+                assert_eq!(found, new);
+                assert!(num_steps > 3);
+                return;
+            }
+            // Each file is the old one or the new one, whole, and none is a rest.
+            for (name, bytes) in &found {
+                assert!(
+                    old.get(name) == Some(bytes) || new.get(name) == Some(bytes),
+                    "{name} at {num_steps}"
+                );
+            }
+            check(&at);
+        }
+    }
+
+    // fault: T14, V1, B1, B2
+    #[test]
+    fn a_disk_that_is_full_at_any_step_leaves_whole_files() {
+        let vocab = |version| Vocab::from_merges(&[(97, 98), (256, 99)][..=version], &[]).unwrap();
+        fail_each_step(
+            |dir, version| vocab_file::save(dir, &vocab(version), "a|b"),
+            |dir| {
+                let (loaded, _) = vocab_file::load(dir).unwrap();
+                assert!(loaded == vocab(0) || loaded == vocab(1));
+            },
+        );
+        let counts = |count| WordCounts::from_words("gpt2", &[], [(&b"a"[..], 1 + count as u64)]).unwrap();
+        fail_each_step(
+            |dir, version| counts(version).save(&dir.join("x")),
+            |dir| {
+                let loaded = WordCounts::load(&dir.join("x")).unwrap();
+                assert!(loaded == counts(0) || loaded == counts(1));
+            },
+        );
+        let input = tempfile::NamedTempFile::new().unwrap();
+        fs::write(input.path(), "ab abc ".repeat(9)).unwrap();
+        let encode = |dir: &Path, version: usize| {
+            let encoder = Encoder::new(vocab(version), Pretokenizer::default()).unwrap();
+            let options = Options { docs: true, num_threads: Some(1), ..Options::default() };
+            let inputs = [input.path().to_owned()];
+            token_file::encode_file(&encoder, "", &inputs, &dir.join("x"), options, &Monitor::default())
+                .map(drop)
+        };
+        fail_each_step(encode, |dir| {
+            // A sidecar stands beside the ids that it tells of, or there is none.
+            let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+            encode(old.path(), 0).unwrap();
+            encode(new.path(), 1).unwrap();
+            let found = files(dir);
+            if found.contains_key("x.json") {
+                assert!(found == files(old.path()) || found == files(new.path()));
+            }
+        });
+    }
+
+    // fault: T14
     #[test]
     fn commits_whole_and_drops_without_a_trace() {
         let dir = tempfile::tempdir().unwrap();
@@ -138,6 +262,7 @@ mod tests {
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
+    // fault: T14
     #[test]
     fn names_the_file_that_it_cannot_write() {
         let dir = tempfile::tempdir().unwrap();

@@ -21,6 +21,9 @@ use std::sync::Mutex;
 /// Bytes read at a time: large enough that the lock is rare, small enough to stay in the second-level cache.
 pub const CHUNK_BYTES: usize = 1 << 20;
 
+/// More threads than any machine has use for; tens of thousands take minutes to start and the memory of their stacks.
+pub const MAX_THREADS: usize = 1024;
+
 /// What to know of a chunk beside its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chunk {
@@ -232,8 +235,13 @@ pub fn for_each_chunk<Worker: Send>(
 /// with a forked child.
 ///
 /// # Errors
-/// [`Error::Training`] if the operating system gives no thread.
+/// [`Error::Training`] for more than [`MAX_THREADS`], or if the operating system gives no thread.
 pub fn thread_pool(num_threads: Option<usize>) -> Result<rayon::ThreadPool> {
+    if let Some(asked) = num_threads.filter(|&asked| asked > MAX_THREADS) {
+        return Err(Error::Training(format!(
+            "num_threads is {asked}, the greatest is {MAX_THREADS}; by default there is one per core"
+        )));
+    }
     rayon::ThreadPoolBuilder::new()
         .num_threads(num_threads.unwrap_or(0))
         .build()

@@ -124,6 +124,7 @@ mod tests {
         SpecialTokens::new(&list.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap()
     }
 
+    // fault: T9
     #[test]
     fn the_longest_of_those_that_start_first_wins() {
         let t = tokens(&["<a>", "<a>b", "b<"]);
@@ -140,6 +141,7 @@ mod tests {
         assert_eq!(across, [false, true, true, true, true, false]);
     }
 
+    // fault: T9
     #[test]
     fn empty_and_repeated_tokens_are_refused() {
         assert!(SpecialTokens::new(&[String::new()]).is_err());

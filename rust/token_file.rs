@@ -296,10 +296,14 @@ impl State {
     }
 
     /// Puts the files in place: while the token file changes there is no sidecar, which comes last.
-    fn commit(self, output: &Path, sidecar: &serde_json::Value) -> Result<()> {
+    fn commit(mut self, output: &Path, sidecar: &serde_json::Value) -> Result<()> {
         let path = beside(output, "json");
         let mut file = AtomicFile::create(&path)?;
         file.append(format!("{sidecar:#}\n").as_bytes())?;
+        // All that a full disk can refuse comes before the old files are touched.
+        for file in [Some(&mut self.file), self.docs.as_mut(), Some(&mut file)].into_iter().flatten() {
+            file.settle()?;
+        }
         for old in [&path, &beside(output, "docs")] {
             match std::fs::remove_file(old) {
                 Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io(old)(e)),

@@ -65,6 +65,7 @@ fn text() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
+    // fault: T8, T9
     #[test]
     fn chunks_have_the_pieces_of_the_whole(
         texts in prop::collection::vec(text(), 1..3),

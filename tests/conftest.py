@@ -23,6 +23,37 @@ for _name, _max_examples in (("quick", 60), ("thorough", 1200)):
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--row", action="append", help="only tests of this row of tests/README.md, such as T1")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if rows := set(config.getoption("--row") or ()):
+        chosen = [item for item in items if any(rows & set(mark.args) for mark in item.iter_markers("fault"))]
+        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+        items[:] = chosen
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """After a run of marked tests alone (`-m fault`, `--row`), one line for each row: how its tests ended."""
+    if not config.getoption("--row") and "fault" not in config.getoption("-m"):
+        return
+    ends: dict[str, dict[str, int]] = {}
+    for end in ("passed", "failed", "error", "skipped"):
+        for report in terminalreporter.getreports(end):
+            for row in dict(report.user_properties).get("rows", ()):
+                counts = ends.setdefault(row, {})
+                counts[end] = counts.get(end, 0) + 1
+    for row in sorted(ends, key=lambda row: (row[0], int(row[1:]))):
+        terminalreporter.write_line(f"{row:<4}" + ", ".join(f"{n} {end}" for end, n in ends[row].items()))
+
+
+@pytest.fixture(autouse=True)
+def _rows_of_test(request: pytest.FixtureRequest) -> None:
+    rows = [row for mark in request.node.iter_markers("fault") for row in mark.args]
+    request.node.user_properties.append(("rows", rows))
+
+
 def shared_file(name: str) -> Path:
     """Return a file of the data folder beside the repository; skip the test where it is absent."""
     path = SHARED_DATA / name

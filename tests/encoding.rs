@@ -142,6 +142,7 @@ fn long_texts_are_cut_where_it_changes_nothing() {
     assert!(all == one.repeat(1 << 17));
 }
 
+// fault: E2
 #[test]
 fn special_tokens_mean_what_the_caller_says() {
     let (encoder, _) = trained(&[b"x"], 0, "gpt2");
@@ -160,6 +161,7 @@ fn special_tokens_mean_what_the_caller_says() {
     assert!(matches!(with(&unknown, &none), Err(Error::SpecialToken(_))));
 }
 
+// fault: E3
 #[test]
 fn unknown_ids_are_refused_with_their_position() {
     let (encoder, _) = trained(&[b"x"], 0, "gpt2");
@@ -170,6 +172,7 @@ fn unknown_ids_are_refused_with_their_position() {
     assert_eq!(encoder.decode([]).unwrap(), b"");
 }
 
+// fault: B3
 #[test]
 fn a_vocabulary_that_does_not_fit_the_integer_type_is_refused() {
     let (encoder, _) = trained(&[b"x"], 0, "gpt2");
@@ -196,6 +199,7 @@ fn a_vocabulary_that_does_not_fit_the_integer_type_is_refused() {
     assert_eq!(Dtype::for_vocab(65_537), Dtype::Uint32);
 }
 
+// fault: B2
 #[test]
 fn a_failed_run_leaves_the_old_file_and_nothing_else() {
     let (encoder, _) = trained(&[b"x"], 0, "gpt2");

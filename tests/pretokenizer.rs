@@ -264,6 +264,7 @@ proptest! {
         check(text.as_bytes(), batch);
     }
 
+    // fault: T8
     #[test]
     fn scanners_equal_the_definition_on_any_bytes(text in bytes(), batch in 1..100_usize) {
         check(&text, batch);
@@ -335,6 +336,7 @@ fn the_rule_for_safe_cuts_is_exact() {
     }
 }
 
+// fault: E1
 /// Linear time: these would take hours with a scanner that goes back over a run for each of its characters.
 #[test]
 fn long_runs_take_linear_time() {
@@ -411,6 +413,7 @@ const CUSTOM: &[&str] = &[
 ];
 
 proptest! {
+    // fault: V6
     #[test]
     fn custom_patterns_equal_the_definition(pattern in prop::sample::select(CUSTOM), text in bytes(), batch in 1..20_usize) {
         let pretokenizer = Pretokenizer::new(pattern).unwrap();
@@ -421,6 +424,7 @@ proptest! {
     }
 }
 
+// fault: V6
 #[test]
 fn a_bad_pattern_is_an_error() {
     for pattern in
@@ -431,6 +435,7 @@ fn a_bad_pattern_is_an_error() {
     }
 }
 
+// fault: V6
 #[test]
 fn a_catastrophic_pattern_is_an_error() {
     let pretokenizer = Pretokenizer::new(r"(?:(?:a|a)+(?=c))+b|\s+").unwrap();

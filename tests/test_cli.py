@@ -81,6 +81,7 @@ def test_hyphenate_leaves_values_alone() -> None:
     assert hyphenate(["--special=<|a_b|>", "a_b", "-x_y"]) == ["--special=<|a_b|>", "a_b", "-x_y"]
 
 
+@pytest.mark.fault("T14")
 def test_encoding_twice_overwrites(folder: Path) -> None:
     for _ in range(2):
         assert (
@@ -118,6 +119,7 @@ def test_pipes(folder: Path) -> None:
     assert (decode.returncode, decode.stdout) == (0, text)
 
 
+@pytest.mark.fault("S4")
 def test_reader_that_goes_away_is_no_error(folder: Path) -> None:
     Path("large.txt").write_text("once upon a time " * 100_000)
     assert main(["encode", "--tok", "tok", "large.txt", "--output", "x.bin", "--quiet"]) == 0
@@ -148,6 +150,7 @@ def test_info(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "next: tinybpe encode" in printed
 
 
+@pytest.mark.fault("S3")
 def test_info_shows_no_control_characters(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Tokenizer.train_from_iterator(["\x1b[31m\x1b[31m\x07\x07"] * 9, 270, pattern=r"[\s\S]+").save("evil")
     assert main(["info", "--tok", "evil"]) == 0
@@ -172,6 +175,7 @@ def test_export_is_checked_in_the_target_library(
     assert [path.name for path in Path("exports").iterdir()] == ["new"]
 
 
+@pytest.mark.fault("S5")
 def test_export_that_the_format_cannot_express(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     vocab = {i: bytes([i]) for i in range(256)} | {256: b"bc", 257: b"ab"}
     # tiktoken's ranks are ids, so it would merge `bc` first.
@@ -184,6 +188,7 @@ def test_export_that_the_format_cannot_express(folder: Path, capsys: pytest.Capt
 # --- How they fail ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("T5", "T11", "T14")
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -242,6 +247,7 @@ def test_one_clear_line(
     assert not Path("new").exists()
 
 
+@pytest.mark.fault("B4")
 def test_token_file_of_another_tokenizer(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Tokenizer.train("stories.md", 300).save("other")
     assert main(["encode", "--tok", "other", "stories.md", "--output", "x.bin", "--quiet"]) == 0
@@ -250,12 +256,14 @@ def test_token_file_of_another_tokenizer(folder: Path, capsys: pytest.CaptureFix
     assert not Path("back.md").exists()
 
 
+@pytest.mark.fault("B4")
 def test_odd_sized_token_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("x.uint16.bin").write_bytes(b"abc")
     assert main(["decode", "--tok", "tok", "--input", "x.uint16.bin"]) == 1
     assert "no whole number" in capsys.readouterr().err
 
 
+@pytest.mark.fault("E3")
 def test_unknown_ids_in_a_token_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("x.uint16.bin").write_bytes(b"\xff\xff")
     assert main(["decode", "--tok", "tok", "--input", "x.uint16.bin", "--output", "back.md"]) == 1
@@ -263,6 +271,7 @@ def test_unknown_ids_in_a_token_file(folder: Path, capsys: pytest.CaptureFixture
     assert not Path("back.md").exists()
 
 
+@pytest.mark.fault("B2")
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_full_disk(folder: Path) -> None:
     assert main(["encode", "--tok", "tok", "stories.md", "--output", "x.bin", "--quiet"]) == 0
@@ -275,6 +284,7 @@ def test_full_disk(folder: Path) -> None:
     assert ran.stderr.count(b"\n") == 1
 
 
+@pytest.mark.fault("T1", "E7")
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT to a child")
 def test_interrupt(folder: Path) -> None:
     """Ctrl-C ends a command that reads a pipe, with nothing left behind."""
@@ -296,6 +306,7 @@ def test_interrupt(folder: Path) -> None:
     assert not Path("x.bin").exists()
 
 
+@pytest.mark.fault("T3", "T12")
 def test_training_warns_in_a_line_and_keeps_to_its_memory(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -309,6 +320,7 @@ def test_training_warns_in_a_line_and_keeps_to_its_memory(
     assert "max_memory is 64000" in capsys.readouterr().err
 
 
+@pytest.mark.fault("T1")
 def test_interrupt_while_training(folder: Path) -> None:
     Path("large.txt").write_text("".join(f"{i:x} " for i in range(3_000_000)))
     arguments = ["train", "large.txt", "--vocab-size", "100000", "--out", "new"]

@@ -50,6 +50,7 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
         torch.testing.assert_close(tensor, b.model[name], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.fault("L8")
 def test_processes_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ConfigError, match="pytorch#189853"):
@@ -65,6 +66,7 @@ def test_compiled_training_equals_eager(tmp_path: Path, capsys: pytest.CaptureFi
     assert losses(compiled) == pytest.approx(losses(eager), rel=1e-3)
 
 
+@pytest.mark.fault("L9")
 def test_compile_falls_back_aloud(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -131,6 +133,7 @@ def test_preset_named_in_a_file(tmp_path: Path) -> None:
     assert train.settle({}, "default", str(file), None)[0].optim.optimizer == "adamw"
 
 
+@pytest.mark.fault("S3")
 def test_report_holds_everything_and_escapes(tmp_path: Path) -> None:
     run = train.train(tiny_config(tmp_path))
     (run / "samples").mkdir()
@@ -161,6 +164,7 @@ def test_compare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 # -- Llama's layout --
 
 
+@pytest.mark.fault("S6")
 @pytest.mark.parametrize("tied", [False, True])
 def test_transformers_loads_the_export(tmp_path: Path, tied: bool) -> None:
     """Equal logits, equal greedy text; and back, bit for bit."""
@@ -198,6 +202,7 @@ def test_transformers_loads_the_export(tmp_path: Path, tied: bool) -> None:
         train.train(tiny_config(tmp_path, "back", **changes, **files), resume="strict")
 
 
+@pytest.mark.fault("S5")
 def test_export_refuses_what_llama_cannot_be() -> None:
     with pytest.raises(ConfigError, match="--qk-norm"):
         export.to_llama(TransformerLM(tiny_model(qk_norm=True)))

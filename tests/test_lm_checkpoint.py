@@ -35,6 +35,7 @@ def test_round_trip(tmp_path: Path) -> None:
     assert ckpt.load(folder).step == 5
 
 
+@pytest.mark.fault("L3")
 def test_every_truncation_and_every_kind_of_flip_is_refused(tmp_path: Path) -> None:
     folder = ckpt.save(tmp_path, held())
     for name in ("model.safetensors", "optimizer.safetensors", "state.json"):
@@ -57,6 +58,7 @@ def test_every_truncation_and_every_kind_of_flip_is_refused(tmp_path: Path) -> N
     assert ckpt.load(folder).step == 5
 
 
+@pytest.mark.fault("L3")
 def test_flip_in_the_payload_names_the_tensor(tmp_path: Path) -> None:
     path = ckpt.save(tmp_path, held()) / "optimizer.safetensors"
     changed = bytearray(path.read_bytes())
@@ -66,6 +68,7 @@ def test_flip_in_the_payload_names_the_tensor(tmp_path: Path) -> None:
         ckpt.load(path.parent)
 
 
+@pytest.mark.fault("L3")
 def test_not_a_number_names_the_tensor(tmp_path: Path) -> None:
     bad = held()
     bad.model["norm.weight"] = torch.tensor([1.0, float("nan")])
@@ -73,6 +76,7 @@ def test_not_a_number_names_the_tensor(tmp_path: Path) -> None:
         ckpt.load(ckpt.save(tmp_path, bad))
 
 
+@pytest.mark.fault("L3")
 def test_pickle_is_never_opened(tmp_path: Path) -> None:
     class Bomb:
         def __reduce__(self) -> tuple[object, tuple[str]]:
@@ -87,6 +91,7 @@ def test_pickle_is_never_opened(tmp_path: Path) -> None:
         ckpt.load(path.parent)
 
 
+@pytest.mark.fault("L3")
 def test_other_shapes_missing_and_extra_tensors(tmp_path: Path) -> None:
     folder = ckpt.save(tmp_path, held())
     tensors = ckpt.load(folder).model
@@ -106,6 +111,7 @@ def test_other_shapes_missing_and_extra_tensors(tmp_path: Path) -> None:
         ckpt.load(folder)
 
 
+@pytest.mark.fault("L1")
 def test_prune_keeps_the_newest_and_the_best(tmp_path: Path) -> None:
     for step in (1, 2, 3, 4, 5):
         ckpt.save(tmp_path, held(step))
@@ -120,6 +126,7 @@ def test_prune_keeps_the_newest_and_the_best(tmp_path: Path) -> None:
         ckpt.find(tmp_path / "checkpoints")
 
 
+@pytest.mark.fault("L1")
 def test_every_write_failing_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fail the first write, the second, the third ... until saving succeeds: never a partial checkpoint."""
     ckpt.save(tmp_path, held(1))
@@ -155,6 +162,7 @@ def test_run_folder(tmp_path: Path) -> None:
     assert ckpt.run_folder(odd) == odd
 
 
+@pytest.mark.fault("L5")
 def test_replace_file_keeps_the_old_content_on_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,6 +58,7 @@ def test_presets_resolve(name: str) -> None:
     assert resolve({}, name, None)[1] == name
 
 
+@pytest.mark.fault("L10")
 def test_all_problems_in_one_message() -> None:
     bad = {"lr": -1.0, "num_heads": 3, "device": "tpu", "speling": 1, "batch_size": 2.5, "beta1": 1.0}
     with pytest.raises(ConfigError) as caught:
@@ -75,6 +76,7 @@ def test_all_problems_in_one_message() -> None:
         from_values({"num_heads": 3})
 
 
+@pytest.mark.fault("L10")
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -95,6 +97,7 @@ def test_bad_values(values: dict[str, object], message: str) -> None:
         from_values(values)
 
 
+@pytest.mark.fault("L10")
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -134,6 +137,7 @@ def test_help_names_every_field_and_the_rule(capsys: pytest.CaptureFixture[str])
         assert f.metadata["doc"][-1] != "."
 
 
+@pytest.mark.fault("L10")
 def test_toml_errors(tmp_path: Path) -> None:
     file = tmp_path / "x.toml"
     file.write_text("lr = = 3")

@@ -31,6 +31,7 @@ def test_inputs_and_targets() -> None:
     assert y.tolist() == [[1, 2, 3, 4], [6, 7, 8, 9]]
 
 
+@pytest.mark.fault("B4")
 def test_refuses(tmp_path: Path) -> None:
     path = write_tokens(tmp_path / "x.bin", np.arange(20))
     with pytest.raises(FileNotFoundError):
@@ -68,6 +69,7 @@ def test_refuses(tmp_path: Path) -> None:
         TokenFile(path)
 
 
+@pytest.mark.fault("B5")
 def test_id_outside_the_vocabulary(tmp_path: Path) -> None:
     path = tmp_path / "x.uint16.bin"
     np.array([1, 2, 99], dtype="<u2").tofile(path)
@@ -75,6 +77,7 @@ def test_id_outside_the_vocabulary(tmp_path: Path) -> None:
         TokenFile(path, vocab_size=50).windows(np.array([0]), 3)
 
 
+@pytest.mark.fault("B5")
 def test_too_short() -> None:
     with pytest.raises(TokenFileError, match="8 tokens are too few for one window of 8"):
         Sampler(8, 8, 1, 0)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lm import download, evaluate, generate, plot, stories, train
+from lm import cli, download, evaluate, generate, plot, stories, train
 from lm.config import ConfigError
 from lm.data import TokenFile, TokenFileError
 from lm.model import TransformerLM
@@ -83,6 +83,7 @@ def test_evaluation_line_and_exit_codes(tmp_path: Path, capsys: pytest.CaptureFi
         assert "Traceback" not in capsys.readouterr().err
 
 
+@pytest.mark.fault("B5")
 def test_one_token_is_nothing_to_predict(tmp_path: Path) -> None:
     file = TokenFile(write_tokens(tmp_path / "x.bin", np.array([1])))
     with pytest.raises(TokenFileError, match="nothing to predict"):
@@ -118,6 +119,7 @@ def collect(model: TransformerLM, prompts: list[list[int]], **options: Any) -> l
     return list(generate.generate_ids(model, prompts, how=generate.Sampling(**how), **options))
 
 
+@pytest.mark.fault("S1")
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_cache_equals_no_cache_beyond_the_context(model: TransformerLM, temperature: float) -> None:
     options: dict[str, Any] = {"max_tokens": 40, "temperature": temperature, "seed": 1}
@@ -144,6 +146,7 @@ def test_stop(model: TransformerLM) -> None:
     assert [s[0] for s in collect(model, [[5]], max_tokens=8, temperature=0.0, stop_id=stop)] == expected
 
 
+@pytest.mark.fault("S1")
 def test_sample() -> None:
     logits = torch.log(torch.tensor([[0.5, 0.3, 0.15, 0.05]]))
 
@@ -165,6 +168,7 @@ def test_sample() -> None:
     torch.testing.assert_close(shares, torch.tensor([0.5, 0.3, 0.15, 0.05]), atol=0.03, rtol=0)
 
 
+@pytest.mark.fault("S1")
 def test_bad_sampling_settings_in_one_message() -> None:
     with pytest.raises(ConfigError) as caught:
         generate.Sampling(temperature=-1, top_k=-1, top_p=0)
@@ -181,22 +185,26 @@ def told(ids: list[int], monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return list(generate.stream_text(model, ByteTokenizer(), "a", len(ids), generate.Sampling()))  # type: ignore[arg-type]
 
 
+@pytest.mark.fault("E8")
 def test_stream_never_splits_a_character(monkeypatch: pytest.MonkeyPatch) -> None:
     assert told(list("hé🙂!".encode()), monkeypatch) == ["h", "é", "🙂", "!"]
     assert told([*"é".encode()[:1], *b"x"], monkeypatch) == ["\ufffdx"]
     assert told([*b"x", *"🙂".encode()[:3]], monkeypatch) == ["x", "\ufffd"]
 
 
+@pytest.mark.fault("S2")
 def test_stream_stops(monkeypatch: pytest.MonkeyPatch) -> None:
     assert told([*b"ab", 256, *b"cd"], monkeypatch) == ["a", "b"]
     assert told([*b"ab", 299, *b"cd"], monkeypatch) == ["a", "b"]  # an id the tokenizer does not have
 
 
+@pytest.mark.fault("S3")
 def test_escape() -> None:
-    assert generate.escape("ok\n\té🙂") == "ok\n\té🙂"
-    assert generate.escape("\x1b[2J\x07\r\u202e\x9b") == "\\x1b[2J\\x07\\r\\u202e\\x9b"
+    assert cli.escape("ok\n\té🙂") == "ok\n\té🙂"
+    assert cli.escape("\x1b[2J\x07\r\u202e\x9b") == "\\x1b[2J\\x07\\r\\u202e\\x9b"
 
 
+@pytest.mark.fault("S2")
 def test_prompt_is_ordinary_text() -> None:
     ids, stop = generate.start_ids(ByteTokenizer(), "<|endoftext|>", 257)  # type: ignore[arg-type]
     assert ids == list(b"<|endoftext|>")
@@ -206,6 +214,7 @@ def test_prompt_is_ordinary_text() -> None:
         generate.start_ids(ByteTokenizer(), "z", 50)  # type: ignore[arg-type]
 
 
+@pytest.mark.fault("S1", "S3")
 def test_generate_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -79,6 +79,7 @@ def test_whole_run_writes_its_files(tmp_path: Path, capsys: pytest.CaptureFixtur
         assert part in out
 
 
+@pytest.mark.fault("L2")
 @pytest.mark.parametrize("preset", [{}, {"optimizer": "muon", "accumulate": 2}, {"sampler": "random"}])
 @pytest.mark.parametrize("stop", [5, 6])
 def test_resume_equals_never_having_stopped(
@@ -97,6 +98,7 @@ def test_resume_equals_never_having_stopped(
     same_end(whole, parts)
 
 
+@pytest.mark.fault("L1", "L2")
 def test_killed_run_with_auto_equals_never_having_stopped(tmp_path: Path) -> None:
     """SIGKILL leaves rows after the last checkpoint and a half-written checkpoint; both have to go."""
     whole = train.train(tiny_config(tmp_path, "whole"))
@@ -110,6 +112,7 @@ def test_killed_run_with_auto_equals_never_having_stopped(tmp_path: Path) -> Non
     assert not list(run.glob("checkpoints/.tmp*"))
 
 
+@pytest.mark.fault("L6")
 def test_interrupt_exits_130_and_saves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stop_at(monkeypatch, 2, signal.SIGINT)
     with pytest.raises(SystemExit) as caught:
@@ -118,6 +121,7 @@ def test_interrupt_exits_130_and_saves(tmp_path: Path, monkeypatch: pytest.Monke
     assert final(tmp_path / "run").step == 2
 
 
+@pytest.mark.fault("L6")
 def test_signal_to_a_real_process(tmp_path: Path) -> None:
     config = tiny_config(tmp_path, max_iters=100_000, eval_every=100_000)
     file = tmp_path / "c.toml"
@@ -136,6 +140,7 @@ def test_signal_to_a_real_process(tmp_path: Path) -> None:
     assert final(tmp_path / "run").step > 0
 
 
+@pytest.mark.fault("L4")
 def test_resume_refuses_another_run(tmp_path: Path) -> None:
     train.train(tiny_config(tmp_path))
     with pytest.raises(ckpt.CheckpointError) as caught:
@@ -149,6 +154,7 @@ def test_resume_refuses_another_run(tmp_path: Path) -> None:
     assert final(tmp_path / "run").step == 12
 
 
+@pytest.mark.fault("L3")
 def test_damaged_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Strict refuses; auto falls back to the one before it, aloud, and ends as if nothing had happened."""
     whole = train.train(tiny_config(tmp_path, "whole"))
@@ -171,6 +177,7 @@ def test_resume_from_flags_alone_and_longer(tmp_path: Path, capsys: pytest.Captu
     assert "schedule stays" in capsys.readouterr().out
 
 
+@pytest.mark.fault("L11")
 def test_a_folder_with_a_run_is_not_trained_over(tmp_path: Path) -> None:
     run = train.train(tiny_config(tmp_path))
     with pytest.raises(ConfigError, match=r"`--resume`, or `--overwrite`"):
@@ -187,6 +194,7 @@ def test_nothing_to_resume(tmp_path: Path) -> None:
     assert train.train(tiny_config(tmp_path), resume="auto").exists()
 
 
+@pytest.mark.fault("L7")
 def test_divergence_stops_and_keeps_the_last_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -206,6 +214,7 @@ def test_divergence_stops_and_keeps_the_last_checkpoint(
     assert final(tmp_path / "run").step == 6
 
 
+@pytest.mark.fault("L5")
 def test_full_disk_does_not_stop_the_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -240,6 +249,7 @@ def test_accumulation_changes_nothing_but_rounding(tmp_path: Path) -> None:
         torch.testing.assert_close(tensor, two.model[name], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.fault("B5")
 def test_bad_data(tmp_path: Path) -> None:
     tiny_data(tmp_path)
     with pytest.raises(TokenFileError, match="too few for one window"):
@@ -251,6 +261,7 @@ def test_bad_data(tmp_path: Path) -> None:
         train.train(from_values({"ckpt_path": str(tmp_path / "r"), "device": "cpu"}))
 
 
+@pytest.mark.fault("L9")
 def test_self_test_notices_faults(monkeypatch: pytest.MonkeyPatch) -> None:
     config = tiny_config_model()
     cpu = torch.device("cpu")
@@ -272,6 +283,7 @@ def tiny_config_model() -> Any:
     return tiny_model()
 
 
+@pytest.mark.fault("L9")
 def test_check_alone(capsys: pytest.CaptureFixture[str]) -> None:
     started = time.monotonic()
     assert train.main(["--check", "--device", "cpu"]) == 0
@@ -279,6 +291,7 @@ def test_check_alone(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.count("\n") == 3
 
 
+@pytest.mark.fault("L9")
 def test_the_apple_path_on_the_cpu(tmp_path: Path) -> None:
     """`--attention masked` is what "auto" takes on Apple GPUs."""
     masked = final(train.train(tiny_config(tmp_path, "masked", attention="masked")))

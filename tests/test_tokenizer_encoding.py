@@ -206,6 +206,7 @@ def test_array_types(tokenizer: Tokenizer) -> None:
         assert ids.tolist() == [highest]
 
 
+@pytest.mark.fault("E4")
 @pytest.mark.parametrize("text", [None, 3, ["low"], 1.5])
 def test_text_of_wrong_type(tokenizer: Tokenizer, text: str) -> None:
     with pytest.raises(TypeError):
@@ -222,6 +223,7 @@ def test_one_text_is_no_batch(tokenizer: Tokenizer) -> None:
         list(tokenizer.encode_iterable("low"))
 
 
+@pytest.mark.fault("E4")
 def test_lone_surrogate_is_refused_with_its_place(tokenizer: Tokenizer) -> None:
     with pytest.raises(ValueError, match="3"):
         tokenizer.encode("low\ud800")
@@ -236,6 +238,7 @@ def test_num_threads_too_small(tokenizer: Tokenizer, num_threads: int) -> None:
 # --- Decoding -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("E3")
 @pytest.mark.parametrize("dtype", ["u1", "i2", "u2", "i4", "u4", "i8", "u8", ">u2", ">i4"])
 def test_arrays_of_any_integer_type(tokenizer: Tokenizer, dtype: str) -> None:
     ids = np.array([108, 111, 119], dtype=dtype)
@@ -252,6 +255,7 @@ def test_other_iterables(tokenizer: Tokenizer) -> None:
     assert tokenizer.decode_batch([ids, []]) == ["low lower", ""]
 
 
+@pytest.mark.fault("E3")
 @pytest.mark.parametrize("bad", [-1, 292, 2**31, 2**40, 2**70, -(2**70)])
 def test_unknown_id_is_named_with_its_place(tokenizer: Tokenizer, bad: int) -> None:
     with pytest.raises(UnknownTokenError) as caught:
@@ -260,6 +264,7 @@ def test_unknown_id_is_named_with_its_place(tokenizer: Tokenizer, bad: int) -> N
     assert "2" in str(caught.value)
 
 
+@pytest.mark.fault("E3")
 def test_a_hole_in_the_ids_is_unknown() -> None:
     tokenizer = Tokenizer.from_vocab({i: bytes([i]) for i in range(256)} | {300: b"ab"}, [(b"a", b"b")])
     with pytest.raises(UnknownTokenError, match="299"):
@@ -268,6 +273,7 @@ def test_a_hole_in_the_ids_is_unknown() -> None:
         tokenizer.token_bytes(299)
 
 
+@pytest.mark.fault("E3")
 @pytest.mark.parametrize(
     "ids", [["low"], [1.0], [None], [[1]], 3, "low", b"low", np.array([1.0]), np.array([[1, 2]])]
 )
@@ -276,6 +282,7 @@ def test_ids_of_wrong_type(tokenizer: Tokenizer, ids: list[int]) -> None:
         tokenizer.decode(ids)
 
 
+@pytest.mark.fault("E8")
 def test_errors_of_decode(tokenizer: Tokenizer) -> None:
     assert tokenizer.decode([0xE9, 108]) == "\ufffdl"
     assert tokenizer.decode([0xE9, 108], errors="ignore") == "l"
@@ -283,6 +290,7 @@ def test_errors_of_decode(tokenizer: Tokenizer) -> None:
         tokenizer.decode([0xE9, 108], errors="strict")
 
 
+@pytest.mark.fault("E8")
 @given(both=tokenizers(), text=byte_texts, size=st.integers(1, 3))
 def test_stream_decoder_gives_whole_characters(both: Both, text: bytes, size: int) -> None:
     tokenizer, _ = both
@@ -294,6 +302,7 @@ def test_stream_decoder_gives_whole_characters(both: Both, text: bytes, size: in
     assert "".join(map(one_by_one.push, ids)) + one_by_one.finish() == text.decode("utf-8", "ignore")
 
 
+@pytest.mark.fault("E8")
 def test_stream_decoder_waits_for_the_last_byte(tokenizer: Tokenizer) -> None:
     decoder = StreamDecoder(tokenizer)
     assert [decoder.push(byte) for byte in "\u2603".encode()] == ["", "", "\u2603"]
@@ -304,6 +313,7 @@ def test_stream_decoder_waits_for_the_last_byte(tokenizer: Tokenizer) -> None:
 # --- Sharing ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("E6")
 def test_threads_share_one_tokenizer(stories: str) -> None:
     tokenizer = Tokenizer.train_from_iterator([stories], 400, special_tokens=[SPECIAL])
     expected = tokenizer.encode_ordinary(stories)
@@ -335,6 +345,7 @@ FAMILIES = {
 }
 
 
+@pytest.mark.fault("E1")
 @pytest.mark.skipif(sys.gettrace() is not None, reason="times mean nothing under a tracer")
 @pytest.mark.parametrize("family", FAMILIES)
 def test_time_is_linear(family: str) -> None:

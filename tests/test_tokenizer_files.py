@@ -51,6 +51,7 @@ def test_save_and_load(both: Both, text: bytes) -> None:
     assert loaded.encode(text, allowed_special="all") == reference.encode(text)
 
 
+@pytest.mark.fault("E6")
 @given(both=tokenizers(), text=byte_texts)
 def test_pickle(both: Both, text: bytes) -> None:
     tokenizer, reference = both
@@ -75,6 +76,7 @@ def test_saving_twice_gives_the_same_bytes(tokenizer: Tokenizer, tmp_path: Path)
         assert file.read_bytes() == (tmp_path / "twice" / file.name).read_bytes()
 
 
+@pytest.mark.fault("T7")
 def test_same_bytes_whatever_the_hash_seed(tmp_path: Path, stories: str) -> None:
     (tmp_path / "stories.md").write_text(stories, encoding="utf-8")
     program = (
@@ -114,6 +116,7 @@ def test_huggingface_duplicates_and_holes_load() -> None:
         assert Tokenizer.load(folder) == tokenizer
 
 
+@pytest.mark.fault("V1")
 @pytest.mark.parametrize("name", ["tokenizer.json", "vocab.json", "merges.txt"])
 def test_truncated_files_are_refused(tmp_path: Path, name: str) -> None:
     tokenizer = Tokenizer.train_from_iterator(["abab"], 258, special_tokens=[SPECIAL])
@@ -132,6 +135,7 @@ def test_truncated_files_are_refused(tmp_path: Path, name: str) -> None:
         assert loaded == tokenizer or name == "merges.txt"
 
 
+@pytest.mark.fault("V5", "V8")
 def test_what_is_not_a_tokenizer(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         Tokenizer.load(tmp_path / "missing")
@@ -144,6 +148,7 @@ def test_what_is_not_a_tokenizer(tmp_path: Path) -> None:
             Tokenizer.load(tmp_path / "tokenizer.json")
 
 
+@pytest.mark.fault("V2", "V4")
 @pytest.mark.parametrize(
     ("vocab", "merges"),
     [
@@ -161,6 +166,7 @@ def test_broken_parts_are_refused(vocab: dict[int, bytes], merges: list[tuple[by
     assert isinstance(caught.value, TinyBPEError)
 
 
+@pytest.mark.fault("V2")
 @pytest.mark.parametrize("token_id", [-1, 2**31, 2**32, 2**63])
 def test_ids_out_of_range_are_refused(token_id: int) -> None:
     with pytest.raises((VocabError, OverflowError)):
@@ -234,6 +240,7 @@ def test_dtype_of_token_file(
     assert tokenizer.decode(open_ids(tmp_path / name, expected)) == "once upon a time"
 
 
+@pytest.mark.fault("B3", "B4")
 def test_dtype_that_contradicts(tokenizer: Tokenizer, tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text("once")
     with pytest.raises(TokenFileError, match=r"uint16.*uint32|uint32.*uint16"):
@@ -247,6 +254,7 @@ def test_dtype_that_contradicts(tokenizer: Tokenizer, tmp_path: Path) -> None:
     assert sorted(file.name for file in tmp_path.iterdir()) == ["text.txt", "x.bin", "x.bin.json"]
 
 
+@pytest.mark.fault("T7")
 def test_large_file_whatever_the_threads(tokenizer: Tokenizer, stories: str, tmp_path: Path) -> None:
     source = tmp_path / "stories.md"
     single = tokenizer.encode(stories, allowed_special="all")
@@ -264,6 +272,7 @@ def test_large_file_whatever_the_threads(tokenizer: Tokenizer, stories: str, tmp
     assert open_ids(tmp_path / "x.bin").tolist() == tokenizer.encode("once upon a time " * 500_000)
 
 
+@pytest.mark.fault("B5")
 def test_empty_input(tokenizer: Tokenizer, tmp_path: Path) -> None:
     (tmp_path / "empty.txt").touch()
     info = tokenizer.encode_file(tmp_path / "empty.txt", tmp_path / "x.bin")
@@ -271,6 +280,7 @@ def test_empty_input(tokenizer: Tokenizer, tmp_path: Path) -> None:
     assert open_ids(tmp_path / "x.bin").tolist() == []
 
 
+@pytest.mark.fault("B2", "T14")
 def test_failed_encoding_leaves_the_old_file(tokenizer: Tokenizer, tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text("once")
     tokenizer.encode_file(tmp_path / "text.txt", tmp_path / "x.bin")
@@ -284,6 +294,7 @@ def test_failed_encoding_leaves_the_old_file(tokenizer: Tokenizer, tmp_path: Pat
         tokenizer.encode_file(tmp_path / "text.txt", tmp_path / "nowhere" / "x.bin")
 
 
+@pytest.mark.fault("B4")
 @given(damage=st.sampled_from(["short", "odd", "long"]), dtype=st.sampled_from(["uint16", "uint32"]))
 def test_size_that_does_not_fit(damage: str, dtype: Dtype) -> None:
     tokenizer = Tokenizer.train_from_iterator(["once upon"], 258)
@@ -297,6 +308,7 @@ def test_size_that_does_not_fit(damage: str, dtype: Dtype) -> None:
             open_ids(output)
 
 
+@pytest.mark.fault("B4")
 @pytest.mark.parametrize(
     "change",
     [

@@ -52,6 +52,7 @@ def test_equals_reference(
     assert tokenizer.encode(probe, allowed_special="all") == reference.encode(probe)
 
 
+@pytest.mark.fault("T8", "T9")
 @given(
     corpus=st.lists(byte_texts, max_size=4),
     specials=special_token_lists,
@@ -85,6 +86,7 @@ def test_real_text_equals_reference(stories: str, pattern: str, tie_break: TieBr
     assert tokenizer.encode(stories, allowed_special="all") == reference.encode(stories)
 
 
+@pytest.mark.fault("T7")
 def test_threads_files_and_order_do_not_matter(stories: str, tmp_path: Path) -> None:
     # Large enough to be read in several ranges, once with documents to cut at and once without.
     documents = stories.split(SPECIAL)
@@ -105,6 +107,7 @@ def test_threads_files_and_order_do_not_matter(stories: str, tmp_path: Path) -> 
         assert len({tokenizer.sha256 for tokenizer in trained}) == 1
 
 
+@pytest.mark.fault("T3")
 @pytest.mark.parametrize("text", ["a", " ", "\u3000", "\n", "0", "ab", "e\u0301", "\U0001f469\u200d"])
 def test_one_long_word(text: str) -> None:
     corpus = [text * 5000]
@@ -112,12 +115,14 @@ def test_one_long_word(text: str) -> None:
     assert Tokenizer.train_from_iterator(corpus, 275).merges == reference.merges
 
 
+@pytest.mark.fault("T6")
 def test_stops_early_when_no_pair_is_left() -> None:
     tokenizer = Tokenizer.train_from_iterator(["abc"], vocab_size=10_000, special_tokens=[SPECIAL])
     assert tokenizer.vocab_size == 256 + 2 + 1
     assert tokenizer.special_tokens == {SPECIAL: 258}
 
 
+@pytest.mark.fault("T4")
 @pytest.mark.parametrize("corpus", [[], [""], [SPECIAL], ["a", "b"]])
 def test_no_pairs_leaves_the_bytes(corpus: list[str]) -> None:
     tokenizer = Tokenizer.train_from_iterator(corpus, vocab_size=300, special_tokens=[SPECIAL])
@@ -142,6 +147,7 @@ def test_progress_is_reported(tmp_path: Path) -> None:
     assert all(isinstance(stage, str) and done >= 0 and total >= 0 for stage, _, done, total in seen)
 
 
+@pytest.mark.fault("T1")
 def test_progress_that_raises_stops_training(stories: str) -> None:
     def angry(*_: object) -> None:
         raise RuntimeError("enough")
@@ -153,18 +159,21 @@ def test_progress_that_raises_stops_training(stories: str) -> None:
 # --- Bad input ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("T5")
 @pytest.mark.parametrize("vocab_size", [0, -1, 255, 256, 2**32, 2**70])
 def test_vocab_size_out_of_range(vocab_size: int) -> None:
     with pytest.raises(TrainingError, match=str(vocab_size)):
         Tokenizer.train_from_iterator(["text"], vocab_size, special_tokens=[SPECIAL])
 
 
+@pytest.mark.fault("T5")
 @pytest.mark.parametrize("vocab_size", [True, 300.0, "10k", None])
 def test_vocab_size_of_wrong_type(vocab_size: object) -> None:
     with pytest.raises(TypeError, match="vocab_size"):
         Tokenizer.train_from_iterator(["text"], vocab_size)  # type: ignore[arg-type]
 
 
+@pytest.mark.fault("T9")
 @pytest.mark.parametrize("special_tokens", [[""], ["<a>", "<a>"]])
 def test_special_tokens_that_cannot_be(special_tokens: list[str]) -> None:
     with pytest.raises(SpecialTokenError):
@@ -177,6 +186,7 @@ def test_special_tokens_of_wrong_type(special_tokens: list[str]) -> None:
         Tokenizer.train_from_iterator(["text"], 300, special_tokens=special_tokens)
 
 
+@pytest.mark.fault("V6")
 @pytest.mark.parametrize("pattern", ["(", "[", "(?P<x", r"\p{Nope}"])
 def test_pattern_that_is_no_regex(pattern: str) -> None:
     with pytest.raises(PatternError):
@@ -199,12 +209,14 @@ def test_no_files() -> None:
         Tokenizer.train([], 300)
 
 
+@pytest.mark.fault("T11")
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         Tokenizer.train(tmp_path / "missing.txt", 300)
     assert str(caught.value.filename).endswith("missing.txt")
 
 
+@pytest.mark.fault("T11")
 def test_directory_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError):
         Tokenizer.train(tmp_path, 300)
@@ -215,12 +227,14 @@ def test_one_string_is_no_iterable_of_texts() -> None:
         Tokenizer.train_from_iterator("one text", 300)
 
 
+@pytest.mark.fault("T10")
 @pytest.mark.parametrize("item", [None, 3, ["nested"]])
 def test_item_of_wrong_type(item: object) -> None:
     with pytest.raises(TypeError, match="1"):
         Tokenizer.train_from_iterator(["fine", item], 300)  # type: ignore[list-item]
 
 
+@pytest.mark.fault("T10")
 def test_iterator_that_raises() -> None:
     def texts() -> Iterator[str]:
         yield "fine"
@@ -233,6 +247,7 @@ def test_iterator_that_raises() -> None:
 # --- Long pieces and memory ---------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("T3")
 def test_a_very_long_piece_is_named(tmp_path: Path) -> None:
     path = tmp_path / "base64.txt"
     path.write_text("zz" + "ab" * 50_000 + " and text")
@@ -254,6 +269,7 @@ def test_pieces_up_to_the_limit_pass_without_a_word(recwarn: pytest.WarningsReco
     assert len(recwarn.list) == 1
 
 
+@pytest.mark.fault("T12")
 @pytest.mark.parametrize("num_threads", [1, 2])
 def test_max_memory_refuses_text_of_too_many_words(tmp_path: Path, num_threads: int) -> None:
     path = tmp_path / "numbers.txt"

@@ -98,6 +98,7 @@ def test_merging_adds_up() -> None:
         parts[0] + {b"a": 1}
 
 
+@pytest.mark.fault("T13")
 @pytest.mark.parametrize(
     ("other", "match"),
     [
@@ -119,6 +120,7 @@ def test_the_name_of_a_pattern_and_its_regex_are_one() -> None:
     assert WordCounts.from_words({}, pattern=regex) == WordCounts.from_words({}, pattern="gpt2")
 
 
+@pytest.mark.fault("T13")
 def test_a_changed_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.counts"
     WordCounts.from_iterator(["once upon a time"]).save(path)
@@ -132,6 +134,7 @@ def test_a_changed_file_is_refused(tmp_path: Path) -> None:
         WordCounts.load(tmp_path / "missing")
 
 
+@pytest.mark.fault("T2")
 @pytest.mark.parametrize(
     ("words", "error"),
     [

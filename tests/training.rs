@@ -74,6 +74,7 @@ fn rare_pairs_come_back_when_the_frequent_ones_are_used_up() {
     assert_eq!(merges(&vocab), naive::train(&words, 500, Naive::Bytes));
 }
 
+// fault: T2
 #[test]
 fn counts_near_2_to_62_merge_in_the_right_order() {
     let words = [(b"ab".to_vec(), (1 << 62) - 1), (b"cd".to_vec(), 1 << 62), (b"ef".to_vec(), 3_000_000_000)];
@@ -82,12 +83,14 @@ fn counts_near_2_to_62_merge_in_the_right_order() {
     assert_eq!(learned, [b"cd", b"ab", b"ef"]);
 }
 
+// fault: T2
 #[test]
 fn a_pair_beyond_2_to_63_is_refused() {
     let words = [(b"ab".to_vec(), 1 << 62), (b"abc".to_vec(), 1 << 62), (b"abd".to_vec(), 1 << 62)];
     assert!(matches!(train(&words, 3, TieBreak::Bytes), Err(Error::Training(_))));
 }
 
+// fault: T5
 #[test]
 fn a_vocabulary_without_room_for_the_bytes_is_refused() {
     let specials = ["<s>".to_owned()];
@@ -97,6 +100,7 @@ fn a_vocabulary_without_room_for_the_bytes_is_refused() {
     }
 }
 
+// fault: T6
 #[test]
 fn training_stops_when_no_pair_is_left() {
     let vocab = train(&[(b"abab".to_vec(), 2), (b"c".to_vec(), 9)], 1000, TieBreak::Bytes).unwrap();
@@ -104,6 +108,7 @@ fn training_stops_when_no_pair_is_left() {
     assert_eq!(vocab.vocab_size(), 258);
 }
 
+// fault: T1
 #[test]
 fn a_stop_request_ends_training() {
     let monitor = Monitor::default();

@@ -79,6 +79,7 @@ fn special_token_that_spells_a_token_is_refused_before_any_file_is_written() {
     assert!(!dir.path().join("x").exists());
 }
 
+// fault: V1
 /// FAULTS V1: whatever byte is missing or bit is flipped, a folder loads as the same tokenizer or not at all.
 #[test]
 fn every_truncation_and_bit_flip_is_refused_or_harmless() {
@@ -99,6 +100,7 @@ fn every_truncation_and_bit_flip_is_refused_or_harmless() {
     }
 }
 
+// fault: V1
 /// Formats without a digest: damage never panics, and cutting is noticed unless only the last line end goes.
 #[test]
 fn damage_to_gpt2_and_tiktoken_files_never_panics() {
@@ -138,6 +140,7 @@ fn damage_to_gpt2_and_tiktoken_files_never_panics() {
     }
 }
 
+// fault: V9
 /// FAULTS V9: what editors and git do to text files.
 #[test]
 fn line_ends_and_byte_order_marks_are_accepted() {
@@ -166,6 +169,7 @@ fn line_ends_and_byte_order_marks_are_accepted() {
     }
 }
 
+// fault: V2, V4, V5
 /// FAULTS V5 and V8, and every feature that would change ids.
 #[test]
 fn other_files_and_features_are_refused_by_name() {
@@ -272,6 +276,7 @@ fn splitters_are_read_exactly() {
     assert_eq!(vocab_file::load(dir.path()).unwrap(), (small(), CUSTOM.to_owned()));
 }
 
+// fault: V2
 #[test]
 fn merges_txt_names_the_line() {
     let dir = tempfile::tempdir().unwrap();
@@ -305,6 +310,7 @@ fn merges_txt_names_the_line() {
     assert_eq!(vocab.id_of(END.as_bytes()), Some(257));
 }
 
+// fault: V2, V4
 #[test]
 fn tiktoken_lines_are_checked() {
     let dir = tempfile::tempdir().unwrap();
@@ -339,6 +345,7 @@ fn tiktoken_lines_are_checked() {
     assert!(vocab_file::load_tiktoken(&path, &[(END.into(), Some(5))]).is_err());
 }
 
+// fault: S5
 #[test]
 fn tiktoken_export_refuses_what_ranks_cannot_say() {
     let dir = tempfile::tempdir().unwrap();
@@ -357,6 +364,7 @@ fn tiktoken_export_refuses_what_ranks_cannot_say() {
     assert_eq!(vocab_file::load(dir.path()).unwrap().0, vocab);
 }
 
+// fault: V3
 /// FAULTS V3: merges that double each time ask for 2^60 bytes; a file can name them in a few lines of ids only.
 #[test]
 fn exponential_tokens_are_refused_before_they_are_made() {
@@ -384,6 +392,7 @@ fn ignore_merges_is_allowed_where_it_changes_nothing() {
     assert!(error.contains("`model.ignore_merges` is true, and the token `abce` (id 270)"), "{error}");
 }
 
+// fault: T14
 #[test]
 fn failing_to_save_keeps_the_old_tokenizer() {
     let dir = tempfile::tempdir().unwrap();
@@ -445,6 +454,7 @@ proptest! {
         }
     }
 
+    // fault: V5
     /// Arbitrary text in place of each file: an error, never a panic.
     #[test]
     fn arbitrary_files_never_panic(text in "\\PC{0,80}", lines in "([A-Za-z=+/]{0,6} ?[0-9]{0,3}\r?\n?){0,6}") {

@@ -28,11 +28,12 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from lm.config import ModelConfig
+from lm.config import ConfigError, ModelConfig
 from lm.model import TransformerLM
 
 FORMAT, VERSION = "lm-checkpoint", 1
 FILES = ("model", "optimizer")
+MAX_CONTEXT_LENGTH = 1 << 22  # no tensor confirms it, and the rotary tables grow with it
 FILE_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
 
 
@@ -153,9 +154,13 @@ def steps(run: Path) -> list[Path]:
 def prune(run: Path, keep_last: int, best: int | None) -> None:
     """Remove all but the newest checkpoints and the best one, and what interrupted writes have left."""
     folders = steps(run)
-    for path in [*folders[:-keep_last], *(run / "checkpoints").glob(".tmp-*")]:
+    for path in folders[:-keep_last]:
         if best is None or path.name != f"step-{best:08d}":
-            shutil.rmtree(path, ignore_errors=True)
+            # Removing takes several steps, and what a kill leaves must not have a checkpoint's name.
+            with contextlib.suppress(OSError):
+                path.rename(path.with_name(f".tmp-{path.name}"))
+    for path in (run / "checkpoints").glob(".tmp-*"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def load(folder: Path) -> Checkpoint:
@@ -186,7 +191,7 @@ def read_state(folder: Path) -> dict[str, Any]:
         state = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise CheckpointError(f"{path} is missing: {folder} is not a checkpoint") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not the state of a checkpoint")
@@ -196,6 +201,12 @@ def read_state(folder: Path) -> dict[str, Any]:
         )
     if state.get("sha256") != state_digest(state):
         raise CheckpointError(f"{path} is damaged: its digest does not match")
+    # A digest that fits says that nothing was damaged, not that this program wrote it.
+    tensors, step = state.get("tensors"), state.get("step")
+    if type(step) is not int or step < 0:
+        raise CheckpointError(f"{path} has step {step!r}, expected a whole number from 0")
+    if not isinstance(tensors, dict) or not all(isinstance(tensors.get(name), dict) for name in FILES):
+        raise CheckpointError(f"{path} has no digests of the tensors")
     return state
 
 
@@ -248,6 +259,27 @@ def find(path: str | Path) -> Path:
     raise CheckpointError(f"no checkpoint in {folder}")
 
 
+def make_model(checkpoint: Checkpoint, folder: Path) -> TransformerLM:
+    """Return a model of the sizes that a checkpoint names, if these are no larger than its tensors.
+
+    Raises:
+        CheckpointError: the settings are those of no model, or of a larger one than the tensors are.
+    """
+    try:
+        c = ModelConfig(**checkpoint.state["config"]["model"])
+    except (KeyError, TypeError, ConfigError) as error:
+        raise CheckpointError(f"{folder} has settings of no model: {error}") from None
+    least = c.vocab_size * c.d_model + c.num_layers * (4 * c.d_model**2 + 3 * c.d_model * c.d_ff)
+    held = sum(tensor.numel() for tensor in checkpoint.model.values())
+    if least > held:
+        raise CheckpointError(f"{folder} names a model of {least:,} weights or more, and holds {held:,}")
+    if c.context_length > MAX_CONTEXT_LENGTH:
+        raise CheckpointError(
+            f"{folder} names a context of {c.context_length} tokens, the limit is {MAX_CONTEXT_LENGTH}"
+        )
+    return TransformerLM(c)
+
+
 def load_model(path: str | Path) -> tuple[TransformerLM, Checkpoint, Path]:
     """Return the model of a run or checkpoint on the CPU, the checkpoint, and its folder.
 
@@ -255,7 +287,7 @@ def load_model(path: str | Path) -> tuple[TransformerLM, Checkpoint, Path]:
     """
     folder = find(path)
     checkpoint = load(folder)
-    model = TransformerLM(ModelConfig(**checkpoint.state["config"]["model"]))
+    model = make_model(checkpoint, folder)
     averages = {name: checkpoint.optimizer.get(f"{name}.ema", t) for name, t in checkpoint.model.items()}
     load_weights(model, averages, folder)
     return model.eval(), checkpoint, folder

@@ -1,4 +1,4 @@
-"""What the commands share: spelling of flags, and errors as one line with an exit code.
+"""What the commands share: spelling of flags, errors as one line with an exit code, text made safe to show.
 
 0 done, 1 failed, 2 bad input, 130 and 143 stopped by SIGINT and SIGTERM, 141 nobody reads the output.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -36,6 +37,16 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}\n")
 
 
+def escape(text: str) -> str:
+    """Show control characters, and those that turn the direction of text, as escapes; keep newlines, tabs."""
+
+    def shown(c: str) -> str:
+        harmless = c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+        return c if harmless or c in "\u200c\u200d" else c.encode("unicode_escape").decode("ascii")
+
+    return "".join(map(shown, text))
+
+
 @contextmanager
 def clear_errors(program: str) -> Iterator[None]:
     """Turn what users can mend into one line and an exit code: 2 for bad input, 1 for the rest."""
@@ -58,5 +69,5 @@ def clear_errors(program: str) -> Iterator[None]:
         message = (
             f"out of memory: {str(error).splitlines()[0]}; use a smaller `--batch-size` or `--device cpu`"
         )
-    print(f"{program}: {message}", file=sys.stderr)
+    print(f"{program}: {escape(message)}", file=sys.stderr)
     raise SystemExit(code)

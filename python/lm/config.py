@@ -281,7 +281,7 @@ def read_toml(path: Path, text: str | None = None) -> dict[str, Any]:
         tables = tomllib.loads(path.read_text("utf-8") if text is None else text)
     except OSError as error:
         raise ConfigError([f"cannot read {path}: {error.strerror}"]) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError([f"{path} is not TOML: {error}"]) from None
     flat: dict[str, Any] = {}
     for key, value in tables.items():

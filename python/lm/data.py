@@ -113,7 +113,7 @@ def read_sidecar(path: Path) -> dict[str, Any]:
         content = json.loads(sidecar.read_bytes())
     except FileNotFoundError:
         return {}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the latter: nested a thousand levels deep
         raise TokenFileError(f"{sidecar} is damaged: {error}") from None
     if not isinstance(content, dict) or content.get("format") != "tinybpe-token-file":
         raise TokenFileError(f"{sidecar} is not the sidecar of a token file")

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import codecs
 import sys
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -21,7 +20,7 @@ import torch
 from torch import Tensor
 
 from lm.checkpoint import load_model
-from lm.cli import Parser, clear_errors
+from lm.cli import Parser, clear_errors, escape
 from lm.config import ConfigError
 from lm.devices import pick_device
 from lm.evaluate import evaluating, find_tokenizer
@@ -128,16 +127,6 @@ def generate_ids(
         yield out
         new = picked[:, None]
         ids = torch.cat((ids, new), dim=1)
-
-
-def escape(text: str) -> str:
-    """Show control characters, and those that turn the direction of text, as escapes; keep newlines, tabs."""
-
-    def shown(c: str) -> str:
-        harmless = c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
-        return c if harmless or c in "\u200c\u200d" else c.encode("unicode_escape").decode("ascii")
-
-    return "".join(map(shown, text))
 
 
 def start_ids(tokenizer: Tokenizer, prompt: str, vocab_size: int) -> tuple[list[int], int | None]:

@@ -22,7 +22,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         for line in path.read_text("utf-8").splitlines():
             try:
                 rows.append(json.loads(line))
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
     return [row for row in rows if isinstance(row, dict) and "step" in row]
 

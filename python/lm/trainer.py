@@ -22,16 +22,20 @@ import torch
 from torch import Tensor
 
 from lm import checkpoint as ckpt
+from lm.cli import escape
 from lm.config import Config, ConfigError
 from lm.data import Sampler, TokenFile, TokenFileError, to_device
 from lm.devices import memory_mb, peak_flops, synchronize
 from lm.evaluate import Evaluation, count_bytes, evaluate, find_tokenizer
-from lm.generate import Sampling, escape, stream_text
+from lm.generate import Sampling, stream_text
 from lm.model import TransformerLM
 from lm.optim import clip_gradients, make_optimizer, rate_factor
 from lm.plot import draw, read_metrics
 from lm.processes import Processes
 from lm.runlog import Metrics, Progress, say
+
+# What `save` puts into the state and `continue_from` takes from it.
+RESUMED = ("step", "config", "identity", "loss_sum", "loss_count", "best", "elapsed_s", "threads")
 
 
 class Interrupted(Exception):  # noqa: N818 - not an error
@@ -166,6 +170,8 @@ class Trainer:
 
     def continue_from(self, folder: Path, held: ckpt.Checkpoint) -> None:
         """Take over weights, optimizer, sums and random state."""
+        if missing := [name for name in RESUMED if name not in held.state]:
+            raise ckpt.CheckpointError(f"{folder} is no checkpoint of a run: its state has no {missing[0]}")
         if changed := ckpt.differences(held.state["identity"], self.identity()):
             raise MismatchError(
                 f"{folder} is of another run:\n" + "\n".join(f"  - {line}" for line in changed)

@@ -16,6 +16,7 @@ _UNITS = {
     for unit in [f"{prefix}{infix if prefix else ''}B"]
 }
 MAX_UINT64 = 2**64 - 1
+MAX_THREADS = 1024  # the core's limit, said here in Python's words
 
 
 def listed_paths(files: StrPath | Iterable[StrPath]) -> list[str]:
@@ -57,7 +58,7 @@ def check_num_threads(num_threads: int | None) -> int | None:
 
     Raises:
         TypeError: It is no whole number.
-        ValueError: It is less than one.
+        ValueError: It is less than one or more than `MAX_THREADS`.
     """
     if num_threads is None:
         return None
@@ -65,6 +66,8 @@ def check_num_threads(num_threads: int | None) -> int | None:
         raise TypeError(f"num_threads={num_threads!r}: give a whole number, or None for all cores")
     if num_threads < 1:
         raise ValueError(f"num_threads={num_threads}: give at least 1, or None for all cores")
+    if num_threads > MAX_THREADS:
+        raise ValueError(f"num_threads={num_threads}: give at most {MAX_THREADS}, or None for all cores")
     return num_threads
 
 

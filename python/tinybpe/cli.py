@@ -34,6 +34,8 @@ TOKENIZER_FILES = ("tokenizer.json", "vocab.json")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code; wrong usage raises `SystemExit(2)`, as argparse does."""
     arguments = build_parser().parse_args(hyphenate(sys.argv[1:] if argv is None else argv))
+    if hasattr(sys.stdout, "reconfigure"):  # a terminal that cannot show a character gets a question mark
+        sys.stdout.reconfigure(errors="replace")
     try:
         with plain_warnings(quiet=arguments.quiet):
             arguments.run(arguments)
@@ -55,8 +57,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def fail(message: str) -> int:
     """Print one line on stderr and return exit code 1."""
-    print("tinybpe: error:", " ".join(message.split("\n")), file=sys.stderr)
+    print("tinybpe: error:", printable(" ".join(message.split("\n"))), file=sys.stderr)
     return 1
+
+
+def printable(text: str) -> str:
+    """Escape what would drive a terminal: names and patterns in messages may come from a stranger's file."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 @contextmanager
@@ -328,7 +335,7 @@ def run_info(arguments: argparse.Namespace) -> None:
         shown |= {"num_bytes": f"{num_bytes:,}", "num_tokens": f"{num_tokens:,}"}
         shown["bytes_per_token"] = f"{num_bytes / num_tokens:.3f}" if num_tokens else "none: no text"
     for name, value in shown.items():
-        print(f"{name.replace('_', ' '):<16} {value}")
+        print(f"{name.replace('_', ' '):<16} {printable(str(value))}")
     if not files:
         suggest(
             arguments, "tinybpe", "encode", "--tok", arguments.tok, "--input", "FILE", "--output", "x.bin"

@@ -58,7 +58,7 @@ class TokenFileInfo:
         num_bytes_found = path.stat().st_size
         try:
             content = json.loads(sidecar.read_bytes())
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise TokenFileError(f"{sidecar}: not JSON ({error}); encode the text again") from None
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise TokenFileError(f"{sidecar}: not the sidecar of a token file; encode the text again")

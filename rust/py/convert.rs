@@ -1,11 +1,13 @@
 //! Python arguments -> core values, and ids -> arrays.
 
+use crate::error::Error;
 use crate::token_file::Dtype;
 use crate::trainer::TieBreak;
+use crate::vocab::MAX_IDS;
 use numpy::IntoPyArray;
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::{PyOverflowError, PyTypeError, PyUnicodeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyString};
+use pyo3::types::{PyBool, PyBytes, PyList, PyString};
 
 /// The bytes of a `str` or `bytes`.
 pub fn text_bytes<'a>(text: &'a Bound<'_, PyAny>) -> PyResult<&'a [u8]> {
@@ -16,6 +18,39 @@ pub fn text_bytes<'a>(text: &'a Bound<'_, PyAny>) -> PyResult<&'a [u8]> {
     } else {
         Err(PyTypeError::new_err(format!("expected str or bytes, got {}", text.get_type().name()?)))
     }
+}
+
+/// The error of one text of several, which its message then names; half of a surrogate pair is told with its place.
+pub fn at_text(py: Python<'_>, error: PyErr, index: usize) -> PyErr {
+    let message = format!("text {index}: {}", error.value(py));
+    if error.is_instance_of::<PyUnicodeError>(py) {
+        return PyValueError::new_err(message);
+    }
+    error.get_type(py).call1((message,)).map_or(error, PyErr::from_value)
+}
+
+/// Ids in a list. `True` is a number to Python and never meant as an id.
+pub fn listed_ids(ids: &Bound<'_, PyAny>) -> PyResult<Vec<i64>> {
+    let Ok(list) = ids.cast::<PyList>() else { return ids.extract() };
+    let one = |(position, id): (usize, Bound<'_, PyAny>)| {
+        if id.is_instance_of::<PyBool>() {
+            let message = format!("the id at position {position} is {id}, a bool; give integers");
+            return Err(PyTypeError::new_err(message));
+        }
+        id.extract()
+    };
+    list.iter().enumerate().map(one).collect()
+}
+
+/// The id of a token that the caller gives.
+pub fn token_id(id: &Bound<'_, PyAny>) -> PyResult<u32> {
+    id.extract().map_err(|error: PyErr| {
+        if error.is_instance_of::<PyOverflowError>(id.py()) {
+            Error::Vocab(format!("a token has id {id}; ids are from 0 to {}", MAX_IDS - 1)).into()
+        } else {
+            error
+        }
+    })
 }
 
 pub fn tie_break_named(name: &str) -> PyResult<TieBreak> {

@@ -3,6 +3,7 @@
 use crate::error::Error;
 use pyo3::exceptions::{PyKeyboardInterrupt, PyOSError};
 use pyo3::prelude::*;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 fn to_py(error: Error) -> PyErr {
@@ -25,9 +26,20 @@ fn to_py(error: Error) -> PyErr {
 
 /// The subclass of `OSError` for its number, with the file's name, as `open` raises it.
 fn os_error(py: Python<'_>, path: PathBuf, source: &std::io::Error) -> PyErr {
-    let number = source.raw_os_error().or_else(|| match source.kind() {
-        std::io::ErrorKind::IsADirectory => py.import("errno").ok()?.getattr("EISDIR").ok()?.extract().ok(),
-        _ => None,
+    // Errors of our own, and those that `tempfile` has wrapped, have a kind and no number.
+    let number = source.raw_os_error().or_else(|| {
+        let name = match source.kind() {
+            ErrorKind::IsADirectory => "EISDIR",
+            ErrorKind::NotADirectory => "ENOTDIR",
+            ErrorKind::NotFound => "ENOENT",
+            ErrorKind::PermissionDenied => "EACCES",
+            ErrorKind::ReadOnlyFilesystem => "EROFS",
+            ErrorKind::StorageFull => "ENOSPC",
+            ErrorKind::QuotaExceeded => "EDQUOT",
+            ErrorKind::FileTooLarge => "EFBIG",
+            _ => return None,
+        };
+        py.import("errno").ok()?.getattr(name).ok()?.extract().ok()
     });
     let Some(number) = number else { return PyOSError::new_err(format!("{}: {source}", path.display())) };
     let text = py.import("os").and_then(|os| os.call_method1("strerror", (number,))?.extract::<String>());

@@ -2,7 +2,7 @@
 //! Ctrl-C is honoured at once and the core never calls into Python.
 
 use super::CoreResult;
-use super::convert::text_bytes;
+use super::convert::{at_text, text_bytes};
 use super::errors::internal_error;
 use crate::monitor::Monitor;
 use crate::word_counts::TextBatch;
@@ -27,6 +27,13 @@ pub fn run<T: Send>(
 ) -> PyResult<T> {
     let monitor = Monitor::default();
     run_with(py, progress, &monitor, work, |_| Ok(()))
+}
+
+/// Runs short work on this thread, without the interpreter. A panic is a bug of ours, and reaches Python as an
+/// `InternalError`: `PyO3`'s own exception for it is no `Exception`, so servers would not survive it.
+pub fn run_here<T: Send>(py: Python<'_>, work: impl FnOnce() -> CoreResult<T> + Send) -> PyResult<T> {
+    let outcome = py.detach(|| std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)));
+    Ok(outcome.map_err(|_| internal_error(py))??)
 }
 
 /// [`run`], with something to do on this thread meanwhile.
@@ -107,10 +114,7 @@ pub fn send_texts(
     let mut batch = TextBatch::default();
     for (index, text) in texts.clone().enumerate() {
         let text = text?;
-        let bytes = text_bytes(&text).map_err(|error| {
-            let class = error.get_type(py);
-            class.call1((format!("text {index}: {}", error.value(py)),)).map_or(error, PyErr::from_value)
-        })?;
+        let bytes = text_bytes(&text).map_err(|error| at_text(py, error, index))?;
         batch.push(bytes);
         if batch.num_bytes() >= BATCH_BYTES {
             let full = std::mem::take(&mut batch);

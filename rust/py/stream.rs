@@ -1,6 +1,7 @@
 //! The class `Stream`: text that arrives in chunks.
 
 use super::convert::text_bytes;
+use super::run::run_here;
 use super::tokenizer::Core;
 use crate::encoder::Specials;
 use crate::monitor::Monitor;
@@ -24,10 +25,10 @@ impl Stream {
     fn encode(&self, py: Python<'_>, text: &[u8]) -> PyResult<Vec<u32>> {
         let encoder = &self.core.get().encoder;
         let specials = if self.ordinary { Specials::Ordinary } else { Specials::Allowed };
-        Ok(py.detach(|| {
+        run_here(py, || {
             let mut ids = Vec::new();
             encoder.encode(text, specials, &mut ids, &Monitor::default()).map(|()| ids)
-        })?)
+        })
     }
 }
 

@@ -1,9 +1,9 @@
 //! The class `Core`: a tokenizer as Python holds it.
 
 use super::CoreResult;
-use super::convert::{check_threads, text_bytes, tie_break_named, to_numpy};
+use super::convert::{at_text, check_threads, listed_ids, text_bytes, tie_break_named, to_numpy, token_id};
 use super::counts::{Counting, Counts};
-use super::run::run;
+use super::run::{run, run_here};
 use super::stream::Stream;
 use crate::encoder::{Encoder, Specials};
 use crate::monitor::Monitor;
@@ -123,7 +123,7 @@ impl Core {
             Ok(ids)
         };
         if bytes.len() < LONG_BYTES {
-            Ok(py.detach(|| encode(&Monitor::default()))?)
+            run_here(py, || encode(&Monitor::default()))
         } else {
             run(py, None, encode)
         }
@@ -138,12 +138,13 @@ impl Core {
     ) -> PyResult<Vec<Vec<u32>>> {
         check_threads(num_threads)?;
         let items: Vec<Bound<'_, PyAny>> = texts.iter().collect();
-        let bytes: Vec<&[u8]> = items.iter().map(text_bytes).collect::<PyResult<_>>()?;
+        let one = |(index, item)| text_bytes(item).map_err(|error| at_text(texts.py(), error, index));
+        let bytes: Vec<&[u8]> = items.iter().enumerate().map(one).collect::<PyResult<_>>()?;
         let (allowed, refused) = self.listed(allowed, refused)?;
         let specials = Specials::Listed { allowed: &allowed, refused: &refused };
         let encode = |monitor: &Monitor| self.encoder.encode_batch(&bytes, specials, num_threads, monitor);
         if bytes.iter().map(|text| text.len()).sum::<usize>() < LONG_BYTES {
-            Ok(texts.py().detach(|| encode(&Monitor::default()))?)
+            run_here(texts.py(), || encode(&Monitor::default()))
         } else {
             run(texts.py(), None, encode)
         }
@@ -226,8 +227,12 @@ impl Core {
         py: Python<'_>,
         path: PathBuf,
         pattern: &str,
-        special_tokens: Vec<(String, Option<u32>)>,
+        special_tokens: Vec<(String, Option<Bound<'_, PyAny>>)>,
     ) -> PyResult<Self> {
+        let special_tokens = special_tokens
+            .into_iter()
+            .map(|(token, id)| Ok((token, id.map(|id| token_id(&id)).transpose()?)))
+            .collect::<PyResult<Vec<_>>>()?;
         run(py, None, |_| {
             Core::build(vocab_file::load_tiktoken(&path, &special_tokens)?, Pretokenizer::new(pattern)?)
         })
@@ -243,7 +248,7 @@ impl Core {
     ) -> PyResult<Self> {
         let tokens = tokens
             .iter()
-            .map(|(id, bytes)| Ok((id.extract()?, bytes.cast::<PyBytes>()?.as_bytes().to_vec())));
+            .map(|(id, bytes)| Ok((token_id(&id)?, bytes.cast::<PyBytes>()?.as_bytes().to_vec())));
         let tokens = tokens.collect::<PyResult<Vec<_>>>()?;
         let specials = special_tokens.into_iter().map(|token| (token, None)).collect();
         run(py, None, |_| {
@@ -309,7 +314,7 @@ impl Core {
     ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyArray1<u64>>)> {
         let py = texts.py();
         let all = self.encode_texts(texts, allowed, disallowed, num_threads)?;
-        let (ids, offsets) = py.detach(|| {
+        let (ids, offsets) = run_here(py, || {
             let mut offsets = Vec::with_capacity(all.len() + 1);
             let mut num_ids = 0;
             offsets.push(0);
@@ -317,8 +322,8 @@ impl Core {
                 num_ids += ids.len() as u64;
                 offsets.push(num_ids);
             }
-            (all.concat(), offsets)
-        });
+            Ok((all.concat(), offsets))
+        })?;
         Ok((to_numpy(py, ids, self.vocab_size()), offsets.into_pyarray(py)))
     }
 
@@ -348,11 +353,16 @@ impl Core {
 
     fn decode_bytes<'py>(&self, py: Python<'py>, ids: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
         let bytes = if let Ok(ids) = ids.cast::<PyArray1<u16>>() {
-            self.encoder.decode(ids.readonly().as_array().iter().map(|&id| i64::from(id)))?
+            let ids = ids.readonly();
+            let ids = ids.as_array();
+            run_here(py, || self.encoder.decode(ids.iter().map(|&id| i64::from(id))))?
         } else if let Ok(ids) = ids.cast::<PyArray1<u32>>() {
-            self.encoder.decode(ids.readonly().as_array().iter().map(|&id| i64::from(id)))?
+            let ids = ids.readonly();
+            let ids = ids.as_array();
+            run_here(py, || self.encoder.decode(ids.iter().map(|&id| i64::from(id))))?
         } else {
-            self.encoder.decode(ids.extract::<Vec<i64>>()?)?
+            let ids = listed_ids(ids)?;
+            run_here(py, || self.encoder.decode(ids))?
         };
         Ok(PyBytes::new(py, &bytes))
     }

@@ -180,6 +180,7 @@ mod tests {
         );
     }
 
+    // fault: V8
     #[test]
     fn refuses_what_is_ambiguous_or_endless() {
         for (text, words) in [

@@ -7,12 +7,17 @@
 use super::WordCounts;
 use crate::atomic;
 use crate::error::{Error, Result};
+use crate::vocab::show;
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use std::fs::File;
+use std::io::{BufReader, Read};
 use std::path::Path;
 
 const FORMAT: &str = "tinybpe-word-counts";
 const VERSION: u64 = 1;
+/// What each file starts with: JSON objects are written with their keys in order.
+const START: &[u8] = b"{\"format\":\"tinybpe-word-counts\",";
 const DIGEST_BYTES: usize = 32;
 
 impl WordCounts {
@@ -51,7 +56,14 @@ impl WordCounts {
     /// # Errors
     /// [`Error::Io`]; [`Error::VocabFile`] if the file is another format or version, cut short or changed.
     pub fn load(path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(Error::io(path))?;
+        let file = File::open(path).map_err(Error::io(path))?;
+        let mut bytes = Vec::new();
+        let mut reader = BufReader::new(file);
+        // Of a wrong file, which may be large or endless, no more is read than its start.
+        reader.by_ref().take(START.len() as u64).read_to_end(&mut bytes).map_err(Error::io(path))?;
+        if bytes == START {
+            reader.read_to_end(&mut bytes).map_err(Error::io(path))?;
+        }
         parse(&bytes).map_err(|reason| Error::VocabFile { path: path.into(), line: None, reason })
     }
 
@@ -86,11 +98,16 @@ fn parse(bytes: &[u8]) -> std::result::Result<WordCounts, String> {
         special_tokens: special_tokens.iter().map(text).collect::<std::result::Result<_, _>>()?,
         ..WordCounts::default()
     };
-    let mut rest = &body[line + 1..];
+    let (mut rest, mut last) = (&body[line + 1..], None);
     while !rest.is_empty() {
         let word = take_number(&mut rest).and_then(|len| usize::try_from(len).ok());
         let word = word.and_then(|len| rest.split_off(..len)).ok_or_else(not_ours)?;
-        let count = take_number(&mut rest).ok_or_else(not_ours)?;
+        let count =
+            take_number(&mut rest).filter(|&count| i64::try_from(count).is_ok()).ok_or_else(not_ours)?;
+        if let Some(before) = last.filter(|&before| before >= word) {
+            return Err(format!("its words are not in order: {} stands before {}", show(before), show(word)));
+        }
+        last = Some(word);
         counts.push(word, count).map_err(|error| error.to_string())?;
     }
     if header["num_words"] != counts.len() {
@@ -131,6 +148,7 @@ mod tests {
         WordCounts::from_words("gpt2", &specials, words.iter().copied()).unwrap()
     }
 
+    // fault: T13
     #[test]
     fn what_was_saved_is_read_and_any_change_is_refused() {
         let dir = tempfile::tempdir().unwrap();
@@ -152,6 +170,40 @@ mod tests {
         }
     }
 
+    // fault: T13, V3
+    #[test]
+    fn what_to_bytes_never_gives_is_refused_whatever_its_digest() {
+        let file = |body: &[u8]| {
+            let header = r#"{"format":"tinybpe-word-counts","num_words":2,"pattern":"gpt2","special_tokens":[],"version":1}"#;
+            let mut bytes = [header.as_bytes(), b"\n", body].concat();
+            let digest = Sha256::digest(&bytes);
+            bytes.extend_from_slice(&digest);
+            bytes
+        };
+        assert!(parse(&file(b"\x01a\x01\x01b\x02")).is_ok());
+        for body in [&b"\x01b\x01\x01a\x02"[..], b"\x01a\x01\x01a\x02"] {
+            assert!(parse(&file(body)).unwrap_err().contains("not in order"));
+        }
+        // 2^63: a sum that training would take for a negative one.
+        assert!(parse(&file(b"\x01a\x01\x01b\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01")).is_err());
+        // A length of 2^63 allocates nothing.
+        assert!(parse(&file(b"\x01a\x01\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01b\x02")).is_err());
+    }
+
+    // fault: T13
+    #[cfg(unix)]
+    #[test]
+    fn of_an_endless_file_no_more_is_read_than_its_start() {
+        let error = WordCounts::load(Path::new("/dev/zero")).unwrap_err();
+        assert!(matches!(error, Error::VocabFile { .. }), "{error}");
+    }
+
+    #[test]
+    fn every_file_starts_alike() {
+        assert!(counts(&[]).to_bytes().starts_with(START));
+    }
+
+    // fault: T13
     #[test]
     fn numbers_of_any_size_pass_through_and_longer_ones_do_not() {
         for number in [0, 1, 127, 128, 1 << 35, u64::MAX] {
