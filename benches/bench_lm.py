@@ -1,10 +1,16 @@
 """A training step of `lm` beside a plain rendering of the reference project's style, by stage.
 
-    uv run python benches/bench_lm.py --steps 3
+    uv run python benches/bench_lm.py --steps 3 --compile
 
 The plain rendering loops over heads, builds mask and rotation tables anew in each layer, holds all logits at
 once, and steps AdamW parameter by parameter. Both compute the same model, which is checked on the first loss.
-They run in turns, so that a busy machine is busy for both; the median of each stage counts. Eager mode.
+`products` are a step's matrix products alone, in torch, on matrices of the same shapes: three for each weight
+and six for the two products of attention. All run in turns, so that a busy machine is busy for all; the
+median of each stage counts.
+
+What did not pay at the reference size: a hand-written gate in chunks of rows (50 ms where torch's silu takes
+29), chunks of the loss of 64 or 128 rows (more passes over the head's gradient), a thread that prefetches (a
+batch takes less than a millisecond).
 """
 
 from __future__ import annotations
@@ -14,16 +20,22 @@ import itertools
 import math
 import platform
 import statistics
+import tempfile
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from lm.config import ModelConfig, OptimConfig
+from lm.data import Sampler, TokenFile, to_device
 from lm.model import Block, TransformerLM
 from lm.nn import RMSNorm
 from lm.optim import clip_gradients, make_optimizer
 from torch import Tensor
 
-STAGES = ("forward and loss", "backward", "clipping", "optimizer")
+STAGES = ("data", "forward and loss", "backward", "clipping", "optimizer")
 
 
 def plain_norm(norm: RMSNorm, x: Tensor) -> Tensor:
@@ -95,61 +107,130 @@ class PlainAdamW:
             p.grad = None
 
 
+def products(config: ModelConfig, batch_size: int) -> Callable[[], None]:
+    """Return a function that computes the matrix products of one step and nothing else."""
+    rows, d, heads = batch_size * config.context_length, config.d_model, batch_size * config.num_heads
+    shapes = [(d, 3 * d), (d, d), (d, 2 * config.d_ff), (config.d_ff, d)] * config.num_layers
+    pairs = [(torch.randn(rows, a), torch.randn(b, a), torch.randn(rows, b)) for a, b in set(shapes)]
+    pairs.append(
+        (torch.randn(rows, d), torch.randn(config.vocab_size, d), torch.randn(rows, config.vocab_size))
+    )
+    counts = [config.num_layers] * len(set(shapes)) + [1]
+    q, k = (torch.randn(heads, config.context_length, d // config.num_heads) for _ in range(2))
+    scores = torch.randn(heads, config.context_length, config.context_length)
+
+    @torch.no_grad()
+    def run() -> None:
+        for (x, weight, grad), count in zip(pairs, counts, strict=True):
+            for _ in range(count):
+                x @ weight.T, grad @ weight, grad.T @ x
+        for _ in range(2 * config.num_layers):  # scores, and values weighted by them
+            q @ k.mT, scores @ k, scores.mT @ q
+
+    return run
+
+
+def timed(
+    draw: Callable[[], tuple[Tensor, Tensor]], loss: Any, clip: Callable[[], Any], update: Callable[[], None]
+) -> list[float]:
+    """Do a step; return the seconds of each stage."""
+    marks = [time.perf_counter()]
+    batch = draw()
+    marks.append(time.perf_counter())
+    value = loss(*batch)
+    marks.append(time.perf_counter())
+    value.backward()
+    marks.append(time.perf_counter())
+    clip()
+    marks.append(time.perf_counter())
+    update()
+    marks.append(time.perf_counter())
+    return [b - a for a, b in itertools.pairwise(marks)]
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--steps", type=int, default=5, help="timed steps of each, after one to warm up")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--threads", type=int, default=0, help="0 leaves the choice to torch")
+    parser.add_argument("--optimizer", choices=("adamw", "muon"), default="adamw", help="of lm")
+    parser.add_argument("--compile", action="store_true", help="also the compiled model")
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
-    config, optim = ModelConfig(), OptimConfig(lr=3e-4)
+    config, optim = ModelConfig(), OptimConfig(lr=3e-4, optimizer=args.optimizer)
     torch.manual_seed(0)
     ours, plain = TransformerLM(config), TransformerLM(config)
     plain.load_state_dict(ours.state_dict())
     optimizer, plain_optimizer = make_optimizer(ours, optim), PlainAdamW(plain, optim)
-    batch = torch.randint(0, config.vocab_size, (args.batch_size, config.context_length + 1))
-    ids, targets = batch[:, :-1].contiguous(), batch[:, 1:].contiguous()
-    assert abs(float(ours(ids, targets).detach()) - float(plain_loss(plain, ids, targets).detach())) < 1e-4
+    length = config.context_length
+    ids = np.random.default_rng(0).integers(0, config.vocab_size, 2_000_000)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "tokens.uint16.bin"
+        ids.astype("<u2").tofile(path)
+        tokens = TokenFile(path)
+        sampler = Sampler(tokens.num_tokens, length, args.batch_size, seed=0)
+        step_numbers = itertools.count()
 
-    def step_ours() -> list[float]:
-        marks = [time.perf_counter()]
-        loss = ours(ids, targets)
-        marks.append(time.perf_counter())
-        loss.backward()
-        marks.append(time.perf_counter())
-        clip_gradients(ours.parameters(), 1.0)
-        marks.append(time.perf_counter())
-        optimizer.step()
-        optimizer.zero_grad()
-        return [*marks, time.perf_counter()]
+        def draw() -> tuple[Tensor, Tensor]:
+            windows = tokens.windows(sampler.starts(next(step_numbers)), length + 1)
+            return to_device(windows, torch.device("cpu"))
 
-    def step_plain() -> list[float]:
-        marks = [time.perf_counter()]
-        loss = plain_loss(plain, ids, targets)
-        marks.append(time.perf_counter())
-        loss.backward()
-        marks.append(time.perf_counter())
-        plain_optimizer.clip(1.0)
-        marks.append(time.perf_counter())
-        plain_optimizer.step()
-        return [*marks, time.perf_counter()]
+        def draw_plain() -> tuple[Tensor, Tensor]:
+            starts = np.random.default_rng(next(step_numbers)).integers(0, len(ids) - length, args.batch_size)
+            return tuple(  # type: ignore[return-value]
+                torch.stack([torch.from_numpy(ids[s + i : s + i + length]) for s in starts]) for i in (0, 1)
+            )
 
-    times: dict[str, list[list[float]]] = {"plain": [], "lm": []}
-    for turn in range(args.steps + 1):
-        for name, step in (("plain", step_plain), ("lm", step_ours)):
-            marks = step()
-            if turn:
-                times[name].append([b - a for a, b in itertools.pairwise(marks)])
-    print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, eager")
-    print(f"{args.batch_size} windows of {config.context_length}; median of {args.steps} steps, ms")
-    print(f"{'stage':18}{'plain':>9}{'lm':>9}{'times':>7}")
-    rows = [
-        (stage, *(statistics.median(t[i] for t in times[n]) for n in times)) for i, stage in enumerate(STAGES)
-    ]
-    rows.append(("step", *(statistics.median(map(sum, times[n])) for n in times)))
-    for stage, a, b in rows:
-        print(f"{stage:18}{a * 1e3:9.1f}{b * 1e3:9.1f}{a / b:7.2f}")
+        def update() -> None:
+            optimizer.step()
+            optimizer.zero_grad()
+
+        def plain_step() -> list[float]:
+            return timed(
+                draw_plain,
+                lambda *batch: plain_loss(plain, *batch),
+                lambda: plain_optimizer.clip(1.0),
+                plain_optimizer.step,
+            )
+
+        def our_step(loss: Any) -> list[float]:
+            return timed(draw, loss, lambda: clip_gradients(ours.parameters(), 1.0), update)
+
+        def product_step() -> list[float]:
+            started = time.perf_counter()
+            multiply()
+            return [time.perf_counter() - started]
+
+        batch = draw()
+        multiply = products(config, args.batch_size)
+        steps = {"plain": plain_step, "lm": lambda: our_step(ours)}
+        expected = float(plain_loss(plain, *batch).detach())
+        assert abs(float(ours(*batch).detach()) - expected) < 1e-4
+        if args.compile:
+            compiled = torch.compile(ours)
+            assert abs(float(compiled(*batch).detach()) - expected) < 1e-4
+            steps["compiled"] = lambda: our_step(compiled)
+        steps["products"] = product_step
+        times: dict[str, list[list[float]]] = {name: [] for name in steps}
+        for turn in range(args.steps + 1):
+            for name, step in steps.items():
+                taken = step()
+                if turn:
+                    times[name].append(taken)
+    machine = f"{platform.machine()}, {torch.get_num_threads()} threads"
+    print(f"{machine}, torch {torch.__version__}, {args.optimizer}")
+    print(f"{args.batch_size} windows of {length}; median of {args.steps} steps, ms")
+    print(f"{'stage':18}" + "".join(f"{name:>10}" for name in times))
+    for index, stage in enumerate(STAGES):
+        cells = (statistics.median(t[index] for t in rows) for rows in times.values() if len(rows[0]) > 1)
+        print(f"{stage:18}" + "".join(f"{cell * 1e3:10.1f}" for cell in cells))
+    whole = {name: statistics.median(map(sum, rows)) for name, rows in times.items()}
+    print(f"{'step':18}" + "".join(f"{seconds * 1e3:10.1f}" for seconds in whole.values()))
+    for base in ("plain", "products"):
+        print(
+            f"{f'{base} / step':18}" + "".join(f"{whole[base] / seconds:10.2f}" for seconds in whole.values())
+        )
 
 
 if __name__ == "__main__":

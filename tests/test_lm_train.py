@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -110,6 +111,39 @@ def test_killed_run_with_auto_equals_never_having_stopped(tmp_path: Path) -> Non
     train.train(tiny_config(tmp_path, "killed"), resume="auto")
     same_end(whole, run)
     assert not list(run.glob("checkpoints/.tmp*"))
+
+
+@pytest.mark.fault("L1", "L2", "L6")
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("changes", [{}, {"optimizer": "muon", "accumulate": 2, "tie_embeddings": True}])
+def test_killed_ten_times_and_stopped_once_equals_one_run(tmp_path: Path, changes: dict[str, Any]) -> None:
+    """400 steps, over several epochs: at once; stopped by SIGTERM at 150; killed at ten random moments."""
+    steps = {"max_iters": 400, "eval_every": 40, "log_every": 20, "threads": 1, **changes}
+    whole = train.train(tiny_config(tmp_path, "whole", **steps))
+    with pytest.MonkeyPatch.context() as patch:
+        stop_at(patch, 150)
+        with pytest.raises(SystemExit):
+            train.train(tiny_config(tmp_path, "parts", **steps))
+    assert final(tmp_path / "parts").step == 150
+    same_end(whole, train.train(tiny_config(tmp_path, "parts", **steps), resume="strict"))
+    run, file = tmp_path / "killed", tmp_path / "killed.toml"
+    file.write_text(tiny_config(tmp_path, "killed", **steps).to_toml())
+    command = [sys.executable, "-m", "lm.train", "--config", str(file), "--resume", "auto"]
+    rng = random.Random(0)
+    for _ in range(10):
+        seen = len(ckpt.steps(run)) and final(run).step
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert process.stdout is not None
+        for line in process.stdout:  # killed a random time after training has begun
+            if line.startswith("step"):
+                break
+        time.sleep(rng.random() * 0.3)
+        process.kill()
+        process.communicate()
+        assert seen == 0 or final(run).step >= seen
+    assert subprocess.run(command, capture_output=True).returncode == 0
+    same_end(whole, run)
 
 
 @pytest.mark.fault("L6")

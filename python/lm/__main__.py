@@ -27,8 +27,8 @@ from lm.trainer import Trainer
 # steps in the time than four, and short windows need only fast rotations.
 SMALL: dict[str, Any] = {
     "vocab_size": 1024, "context_length": 160, "d_model": 128, "num_layers": 2, "num_heads": 4, "d_ff": 384,
-    "rope_theta": 1000.0, "init": "torch", "lr": 6e-3, "muon_lr": 0.01, "batch_size": 8, "log_every": 10,
-    "eval_iters": 16, "keep_last": 1,
+    "rope_theta": 1000.0, "init": "torch", "tie_embeddings": False, "qk_norm": False, "lr": 6e-3,
+    "muon_lr": 0.01, "batch_size": 8, "log_every": 10, "eval_iters": 16, "keep_last": 1,
 }  # fmt: skip
 
 

@@ -120,15 +120,16 @@ class CausalSelfAttention(nn.Module):
         """
         batch, length, d_model = x.shape
         qkv = self.qkv(x).view(batch, length, 3, self.num_heads, self.head_dim)  # (B, T, 3, H, D)
+        # one split, since its backward pass joins the parts once; slices would each fill and add a whole qkv
+        qk, v = qkv.split((2, 1), dim=2)
         if self.q_norm is not None and self.k_norm is not None:
-            qk = torch.stack((self.q_norm(qkv[:, :, 0]), self.k_norm(qkv[:, :, 1])), dim=2)
-        else:
-            qk = qkv[:, :, :2]
+            q, k = qk.unbind(dim=2)
+            qk = torch.stack((self.q_norm(q), self.k_norm(k)), dim=2)
         if rope is not None:
             cos, sin = rope
             qk = rotate_pairs(qk, cos[:, None, None], sin[:, None, None])  # (B, T, 2, H, D)
         q, k = (part.transpose(1, 2) for part in qk.unbind(dim=2))  # (B, H, T, D)
-        v = qkv[:, :, 2].transpose(1, 2)
+        v = v.squeeze(2).transpose(1, 2)
         if cache is not None:
             k, v = cache.append(k, v)
         y = self.attend(q, k, v)

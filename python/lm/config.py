@@ -202,6 +202,9 @@ class RunConfig(Checked):
         "fp32", "precision of matrix products; bf16 pays where the hardware has it", choices=("fp32", "bf16")
     )
     compile: bool = setting(False, "compile the model, after a check against the eager loss")
+    tensorboard: bool = setting(
+        False, "write the rows of metrics.jsonl for TensorBoard too, if it is installed"
+    )
     keep_last: int = setting(2, "newest checkpoints kept, beside the best one", low=1)
     threads: int = setting(0, "CPU threads; 0 leaves the choice to torch", low=0)
     sample_tokens: int = setting(

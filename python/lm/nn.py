@@ -18,11 +18,6 @@ import torch
 from torch import Tensor, nn
 
 
-def silu(x: Tensor) -> Tensor:
-    """Return `x * sigmoid(x)`, element by element."""
-    return x * torch.sigmoid(x)
-
-
 def softmax(x: Tensor, dim: int = -1) -> Tensor:
     """Return `exp(x) / sum(exp(x))` along `dim`, without overflow for large values.
 
@@ -161,4 +156,5 @@ class SwiGLU(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., d_model) to the same shape."""
         gate, up = self.gate_up(x).chunk(2, dim=-1)
-        return self.down(silu(gate) * up)  # type: ignore[no-any-return]
+        # silu(x) = x sigmoid(x); torch's takes half the time of the product, and so does its gradient
+        return self.down(nn.functional.silu(gate) * up)  # type: ignore[no-any-return]

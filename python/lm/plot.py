@@ -58,32 +58,44 @@ def draw(run: Path, title: str | None = None) -> list[Path]:
     return files
 
 
-def draw_picture(
-    path: Path, title: str, label: str, runs: Sequence[tuple[str, Points, Points]], *, log: bool = False
-) -> None:
-    """Draw training (thin, smoothed line on top) and validation (dots) of one or several runs."""
+def new_axes(title: str, xlabel: str, ylabel: str) -> Any:
+    """Return the axes of a new picture."""
     # The object interface: no global state, no window system, safe in a thread.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
     figure = Figure(figsize=(8, 5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
+    axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    axes.grid(alpha=0.3, which="both")
+    return axes
+
+
+def save_picture(path: Path, axes: Any) -> None:
+    """Write the picture as PNG, whole or not at all."""
+    axes.legend()
+    temporary = path.with_name(f".{path.name}.tmp")
+    axes.figure.savefig(temporary, format="png", dpi=120)
+    temporary.replace(path)
+
+
+def draw_picture(
+    path: Path, title: str, label: str, runs: Sequence[tuple[str, Points, Points]], *, log: bool = False
+) -> None:
+    """Draw training (thin, smoothed line on top) and validation (dots) of one or several runs."""
+    from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+
+    axes = new_axes(title, "step", label)
     for index, (name, train, valid) in enumerate(runs):
         colour, prefix = f"C{index}", f"{name} " if name else ""
-        single = len(runs) == 1
         if train[0]:
             axes.plot(*train, color=colour, alpha=0.25, linewidth=0.8)
-            averaged = (
-                [math.exp(v) for v in smooth([math.log(v) for v in train[1]])] if log else smooth(train[1])
-            )
-            axes.plot(train[0], averaged, color=colour, linewidth=1.6, label=f"{prefix}training")
+            axes.plot(train[0], smooth(train[1]), color=colour, linewidth=1.6, label=f"{prefix}training")
         if valid[0]:
             text = f"{prefix}validation, last {valid[1][-1]:.3f}"
-            axes.plot(
-                *valid, color="C1" if single else colour, marker="o", markersize=4, linestyle="--", label=text
-            )
+            colour = "C1" if len(runs) == 1 else colour
+            axes.plot(*valid, color=colour, marker="o", markersize=4, linestyle="--", label=text)
     shown = [v for _, train, valid in runs for v in (*smooth(train[1]), *valid[1])]
     if log:
         axes.set_yscale("log")
@@ -93,9 +105,4 @@ def draw_picture(
     elif len(shown) > 20:  # the first few steps would squeeze the rest of the picture
         low, high = min(shown), sorted(shown)[int(0.98 * len(shown))]
         axes.set_ylim(low - 0.05 * (high - low), high + 0.1 * (high - low))
-    axes.set(title=title, xlabel="step", ylabel=label)
-    axes.grid(alpha=0.3, which="both")
-    axes.legend()
-    temporary = path.with_name(f".{path.name}.tmp")
-    figure.savefig(temporary, format="png", dpi=120)
-    temporary.replace(path)
+    save_picture(path, axes)

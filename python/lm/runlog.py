@@ -38,17 +38,22 @@ def lock(run: Path) -> IO[str]:
 class Metrics:
     """Rows of metrics.jsonl, one JSON object a line, each with its step.
 
-    A full disk never stops the training: the first failure is told, the rest are silent.
+    A full disk never stops the training: the first failure is told, the rest are silent. The numbers go to
+    TensorBoard too, into the folder `tensorboard` beside the file, if that is asked for and installed.
     """
 
-    def __init__(self, path: Path, *, writing: bool = True) -> None:
+    def __init__(self, path: Path, *, writing: bool = True, tensorboard: bool = False) -> None:
         self.path, self.writing = path, writing
         self.failed = False
+        self.tensorboard = tensorboard
+        self.board: Any = None
+        self.first_step = 0
 
     def keep_until(self, step: int) -> None:
         """Drop rows after a step, which a resumed run will write again."""
         if not self.writing:
             return
+        self.first_step = step + 1
         rows = [row for row in read_metrics(self.path) if row["step"] <= step]
         replace_file(self.path, "".join(json.dumps(row) + "\n" for row in rows).encode())
 
@@ -63,6 +68,23 @@ class Metrics:
             if not self.failed:
                 say(f"warning: cannot write {self.path}: {error.strerror}; training goes on")
             self.failed = True
+        if self.tensorboard:
+            self.write_board(row)
+
+    def write_board(self, row: Mapping[str, Any]) -> None:
+        """Hand a row to TensorBoard, which is told to forget what a resumed run writes again."""
+        if self.board is None:
+            try:
+                from torch.utils.tensorboard.writer import SummaryWriter
+            except ImportError:
+                say("warning: no TensorBoard, install `tinybpe-lm[tensorboard]`; training goes on without")
+                self.tensorboard = False
+                return
+            folder = self.path.parent / "tensorboard"
+            self.board = SummaryWriter(str(folder), purge_step=self.first_step)
+        for name in row.keys() - {"step"}:
+            if row[name] is not None:
+                self.board.add_scalar(name, row[name], row["step"])
 
 
 def duration(seconds: float) -> str:

@@ -70,14 +70,19 @@ def settle(
         if chosen.get("max_iters", planned.get("max_iters")) != planned.get("max_iters"):
             say("more or fewer steps than planned: the schedule stays unless --cosine-cycle-iters is given")
         return from_values({**planned, **(base if preset else {}), **chosen}), f"from {saved}"
-    if "vocab_size" not in chosen and chosen.get("train_bin"):
-        size = read_sidecar(Path(chosen["train_bin"])).get("vocab_size")
-        if isinstance(size, int) and size > 0:
-            chosen["vocab_size"] = size
+    take_vocab_size(chosen)
     note = f"preset {name}"
     if name == "reference" and preset is None and "cosine_cycle_iters" in given:
         note += " (--cosine-cycle-iters is given; `--preset default` reaches a lower loss)"
     return from_values({**base, **chosen}), note
+
+
+def take_vocab_size(chosen: dict[str, Any]) -> None:
+    """Add the vocabulary size of the token file's sidecar, if nobody has given one."""
+    if "vocab_size" not in chosen and chosen.get("train_bin"):
+        size = read_sidecar(Path(chosen["train_bin"])).get("vocab_size")
+        if isinstance(size, int) and size > 0:
+            chosen["vocab_size"] = size
 
 
 @contextmanager

@@ -94,7 +94,9 @@ class Trainer:
             data.tokenizer, self.train_tokens, run / "tokenizer"
         )
         self.byte_lengths = count_bytes(self.tokenizer, model.vocab_size) if self.tokenizer else None
-        self.metrics = Metrics(run / "metrics.jsonl", writing=self.processes.main)
+        self.metrics = Metrics(
+            run / "metrics.jsonl", writing=self.processes.main, tensorboard=config.run.tensorboard
+        )
         self.peak_flops = math.nan  # a second; measured when training begins
         self.step = 0
         self.loss_sum = torch.zeros((), device=device)
