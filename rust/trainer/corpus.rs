@@ -6,7 +6,7 @@
 
 use super::places::Places;
 use super::scratch::Scratch;
-use super::{Kept, Pair, pair};
+use super::{Kept, Pair, pair, parts};
 use crate::error::{Error, Result};
 use crate::monitor::Monitor;
 use crate::word_counts::WordCounts;
@@ -174,8 +174,10 @@ impl<S: Slot> Corpus<S> {
         if lens.len() == 256 {
             // Before the first merge pairs are few and their places are most: an array, no hashing.
             let mut by_bytes = vec![(0, 0); 1 << 16];
-            let at = |pair: Pair| (pair >> 24 | pair & 0xFF) as usize;
-            self.for_each_pair(lens, monitor, |pair, _, count| add(&mut by_bytes[at(pair)], count))?;
+            self.for_each_pair(lens, monitor, |pair, _, count| {
+                let (left, right) = parts(pair);
+                add(&mut by_bytes[(left << 8 | right) as usize], count);
+            })?;
             let pairs = (0..256).flat_map(|left| (0..256).map(move |right| pair(left, right)));
             counts.extend(pairs.zip(by_bytes).filter(|&(_, (_, num))| num > 0));
         } else {
