@@ -30,8 +30,9 @@ def compare(ours: torch.Tensor, theirs: torch.Tensor, inputs: list[torch.Tensor]
         equal(a, b, 1e-4)
 
 
-def test_softmax() -> None:
+def test_silu_and_softmax() -> None:
     (x,) = with_grad((3, 5))
+    compare(nn.silu(x), F.silu(x), [x])
     compare(nn.softmax(x, dim=0), torch.softmax(x, dim=0), [x])
     equal(nn.softmax(torch.tensor([1e4, 1e4, -1e4])), torch.tensor([0.5, 0.5, 0.0]))
     masked = torch.tensor([0.0, float("-inf")])
@@ -73,8 +74,7 @@ def test_linear_embedding_norm_swiglu() -> None:
     compare(norm(x), F.rms_norm(x, (4,), norm.weight, 1e-5), [x, norm.weight])
     swiglu = nn.SwiGLU(4, 6)
     gate, up = swiglu.gate_up.weight.split(6)
-    gates = F.linear(x, gate)
-    expected = F.linear(gates * torch.sigmoid(gates) * F.linear(x, up), swiglu.down.weight)
+    expected = F.linear(nn.silu(F.linear(x, gate)) * F.linear(x, up), swiglu.down.weight)
     compare(swiglu(x), expected, [x, swiglu.gate_up.weight, swiglu.down.weight])
 
 
