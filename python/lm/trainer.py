@@ -172,12 +172,12 @@ class Trainer:
 
     def continue_from(self, folder: Path, held: ckpt.Checkpoint) -> None:
         """Take over weights, optimizer, sums and random state."""
-        if missing := [name for name in RESUMED if name not in held.state]:
-            raise ckpt.CheckpointError(f"{folder} is no checkpoint of a run: its state has no {missing[0]}")
-        if changed := ckpt.differences(held.state["identity"], self.identity()):
+        if changed := ckpt.differences(held.state.get("identity", {}), self.identity()):
             raise MismatchError(
                 f"{folder} is of another run:\n" + "\n".join(f"  - {line}" for line in changed)
             )
+        if missing := [name for name in RESUMED if name not in held.state]:
+            raise ckpt.CheckpointError(f"{folder} is no checkpoint of a run: its state has no {missing[0]}")
         for line in ckpt.differences(held.state["config"]["optim"], self.config.to_dict()["optim"]):
             say(f"changed since the checkpoint: {line}")
         ckpt.load_weights(self.model, held.model, folder)
