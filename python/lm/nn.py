@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 
 def silu(x: Tensor) -> Tensor:
-    """Return `x * sigmoid(x)`, element by element: the definition, which `SwiGLU` has torch's kernel compute."""
+    """Return `x * sigmoid(x)`, element by element; in `SwiGLU` torch's kernel computes the same."""
     return x * torch.sigmoid(x)
 
 
