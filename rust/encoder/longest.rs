@@ -11,7 +11,7 @@ const FREE: u32 = u32::MAX;
 /// Places are filled block by block, since `base ^ byte` stays within one.
 const BLOCK: usize = 256;
 /// Blocks that are searched for room before a new one is begun.
-const OPEN_BLOCKS: usize = 8;
+const OPEN_BLOCKS: usize = 2;
 
 #[derive(Clone, Copy)]
 struct Node {
