@@ -4,7 +4,8 @@ use proptest::prelude::*;
 use std::path::PathBuf;
 use tinybpe::token_file::{self, Dtype, Options};
 use tinybpe::{
-    Encoder, Error, Monitor, Pretokenizer, SpecialTokens, Specials, TieBreak, WordCounts, naive, trainer,
+    Encoder, Error, Monitor, Pretokenizer, SpecialTokens, Specials, TieBreak, Vocab, WordCounts, naive,
+    trainer,
 };
 
 type Merges = Vec<(Vec<u8>, Vec<u8>)>;
@@ -72,6 +73,31 @@ proptest! {
                 split(&text, encoder.pretokenizer()).iter().flat_map(|piece| naive::encode(piece, &merges)).collect();
             prop_assert_eq!(tokens, expected);
             prop_assert_eq!(encoder.decode(ids.iter().map(|&id| i64::from(id))).unwrap(), text.clone());
+        }
+    }
+
+    /// Merges that no training would find: tokens that merging never makes, tokens made twice, parts made after their whole.
+    #[test]
+    fn ids_are_those_of_the_textbook_for_any_merges(
+        drawn in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 0..40),
+        texts in prop::collection::vec("[abc]{1,40}|[ab]{1,40}|[ab]{200,300}", 1..8),
+    ) {
+        let mut tokens: Vec<(u32, Vec<u8>)> = b"abc".iter().map(|&byte| (byte.into(), vec![byte])).collect();
+        let (mut ids, mut merges) = (Vec::new(), Vec::new());
+        for (left, right) in drawn {
+            let ((left_id, left), (right_id, right)) = (left.get(&tokens).clone(), right.get(&tokens).clone());
+            if left.len() + right.len() > 24 || merges.contains(&(left.clone(), right.clone())) {
+                continue;
+            }
+            tokens.push((256 + u32::try_from(ids.len()).unwrap(), [&left[..], &right].concat()));
+            ids.push((left_id, right_id));
+            merges.push((left, right));
+        }
+        let encoder = Encoder::new(Vocab::from_merges(&ids, &[]).unwrap(), Pretokenizer::new("gpt2").unwrap()).unwrap();
+        for text in texts {
+            let ids = encode(&encoder, text.as_bytes(), Specials::Ordinary).unwrap();
+            let found: Vec<_> = ids.iter().map(|&id| encoder.vocab().token_bytes(id).unwrap().to_vec()).collect();
+            prop_assert_eq!(found, naive::encode(text.as_bytes(), &merges));
         }
     }
 

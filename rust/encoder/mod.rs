@@ -7,6 +7,8 @@
 //! Time O(text): a piece that is not cached costs about as much per byte whatever its length. Memory: a cache of fixed size per thread.
 
 mod cache;
+mod joints;
+mod longest;
 mod merge;
 mod pairs;
 
@@ -17,6 +19,7 @@ use crate::reader;
 use crate::special::{self, SpecialTokens};
 use crate::vocab::Vocab;
 use cache::PieceCache;
+use joints::{Joints, Memo};
 use merge::Merger;
 use pairs::PairTable;
 use std::sync::Mutex;
@@ -30,6 +33,8 @@ pub struct Encoder {
     /// Ids of the special tokens, in the order of `specials`.
     special_ids: Vec<u32>,
     pairs: PairTable,
+    /// A faster way to the ids of a piece, where the vocabulary allows it.
+    joints: Option<Joints>,
     byte_ids: [u32; 256],
     /// Workers of calls that ended, with what their caches have learned.
     idle: Mutex<Vec<Worker>>,
@@ -57,6 +62,7 @@ pub struct Worker {
     pretokenizer: Pretokenizer,
     cache: PieceCache,
     merger: Merger,
+    memo: Memo,
     ends: Vec<u32>,
 }
 
@@ -69,9 +75,19 @@ impl Encoder {
         let contents: Vec<String> = vocab.specials().iter().map(|special| special.content.clone()).collect();
         let special_ids = vocab.specials().iter().map(|special| special.id).collect();
         let pairs = PairTable::new(&vocab);
+        let joints = Joints::new(&vocab, &pairs);
         let byte_ids = std::array::from_fn(|byte| u8::try_from(byte).map_or(0, |byte| vocab.byte_id(byte)));
         let specials = SpecialTokens::new(&contents)?;
-        Ok(Encoder { vocab, pretokenizer, specials, special_ids, pairs, byte_ids, idle: Mutex::default() })
+        Ok(Encoder {
+            vocab,
+            pretokenizer,
+            specials,
+            special_ids,
+            pairs,
+            joints,
+            byte_ids,
+            idle: Mutex::default(),
+        })
     }
 
     /// The vocabulary.
@@ -150,6 +166,7 @@ impl Encoder {
             pretokenizer: self.pretokenizer.clone(),
             cache: PieceCache::new(),
             merger: Merger::default(),
+            memo: Memo::default(),
             ends: vec![0; 1024],
         })
     }
@@ -200,13 +217,16 @@ impl Encoder {
     }
 
     fn encode_ordinary(&self, worker: &mut Worker, text: &[u8], ids: &mut Vec<u32>) -> Result<()> {
-        let Worker { pretokenizer, cache, merger, ends } = worker;
+        let Worker { pretokenizer, cache, merger, memo, ends } = worker;
         let (mut pieces, mut start) = (pretokenizer.pieces(text), 0);
         loop {
             let found = pieces.next_ends(ends)?;
             let Some(&last) = ends[..found].last() else { return Ok(()) };
             cache.encode(text, start, &ends[..found], ids, |piece, ids| {
-                merger.encode(piece, &self.byte_ids, &self.pairs, ids);
+                let joints = self.joints.as_ref().filter(|_| piece.len() <= joints::LONGEST);
+                if !joints.is_some_and(|joints| joints.encode(piece, &self.pairs, memo, ids)) {
+                    merger.encode(piece, &self.byte_ids, &self.pairs, ids);
+                }
             });
             start = last as usize;
         }

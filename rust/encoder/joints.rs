@@ -1,0 +1,215 @@
+//! One piece -> ids, without merging: the tokens are found one after the other, and each joint between two is checked.
+//!
+//! **Theorem.** Let every merge join two tokens that are single bytes or made by merges of lower rank, and let every token
+//! be made by one merge only. Call a token *reachable* if merging its bytes gives it, and a joint of two reachable tokens
+//! *sound* if merging the bytes of both gives the two. Then merging a text gives `t1 ... tn` if and only if these are
+//! reachable tokens whose bytes are the text and all joints are sound.
+//!
+//! *Proof.* A merge makes only pairs of higher rank, so merging goes through the ranks in order and replaces each pair
+//! from left to right. As long as no merge crosses a place in the text, what lies left and right of it is merged as if it
+//! stood alone; so if the result has a joint there, each side's result is that of the side alone (this is "only if",
+//! used twice: for the tokens and for the two sides of a joint). For "if" add the tokens one by one: let merging give
+//! `t1 ... ti` for a text and `t` for another. The first merge across the place between the two joins the last token of
+//! the left at that moment with the first of the right. Until then both sides are merged as if alone, so these two stand
+//! within `ti` and `t`, and are there at the same moment when `ti` and `t` alone are merged, which contains the same
+//! merge: the joint of `ti` and `t` is not sound. If it is, nothing crosses. ∎
+//!
+//! **Algorithm.** So the ids are found from left to right: the longest token that follows and has a sound joint with the one
+//! before; where none does, the last token is taken back for a shorter one. The tokens that lead to a place are those of
+//! the text up to there, only one way, so a place that was left once is never tried again. The right choice is nearly
+//! always the first.
+//!
+//! **A joint** is checked by going back in time from both tokens: of the two that meet there, the one made later falls into its
+//! parts, the outer part of which meets the other. Each two that meet do so over a span of ranks; if their pair is a merge
+//! whose rank lies in it, that merge crosses. At one rank the left of two places is merged first.
+//!
+//! Most joints need no look: no merge has a left part that ends in the byte before and a right part that begins with the
+//! byte after. Others are remembered.
+//!
+//! Time: for each token a walk through the trie and perhaps a joint; where tokens are taken back, each place in the piece costs
+//! at most this much once for each token that begins there. Vocabularies without the properties above, and pieces so
+//! long that the bound matters, are merged.
+
+use super::longest::{NO_TOKEN, Trie};
+use super::pairs::{NO_RANK, PairTable};
+use crate::vocab::Vocab;
+
+/// Longest piece, in bytes, that is encoded here.
+pub(super) const LONGEST: usize = 256;
+/// Bits of the number of joints remembered: with eight bytes each they stay in the second-level cache.
+const MEMO_BITS: u32 = 13;
+/// Ids have 31 bits.
+const SOUND: u64 = 1 << 63;
+
+/// A vocabulary with the properties that the theorem asks for.
+pub(super) struct Joints {
+    trie: Trie,
+    tokens: Vec<Token>,
+    /// Bit `right` of row `left`: some merge's left part ends in this byte and its right part begins with that.
+    may_merge: Box<[[u64; 4]; 256]>,
+}
+
+/// How a token is made, by id.
+#[derive(Clone, Copy)]
+struct Token {
+    left: u32,
+    right: u32,
+    /// The rank of its merge plus one, 0 for a byte.
+    made: u32,
+    /// The longest reachable token that begins it.
+    shorter: u32,
+    len: u32,
+}
+
+/// One thread's memory of joints: a pair of ids, and in the top bit whether it is [`SOUND`].
+pub(super) struct Memo {
+    joints: Vec<u64>,
+}
+
+impl Default for Memo {
+    fn default() -> Self {
+        Memo { joints: vec![u64::MAX; 1 << MEMO_BITS] }
+    }
+}
+
+impl Joints {
+    /// `None` if the vocabulary lacks the properties, or has ids so far apart that a table by id would be mostly empty.
+    pub fn new(vocab: &Vocab, pairs: &PairTable) -> Option<Self> {
+        let merges = vocab.merges();
+        if vocab.vocab_size() > 4 * (merges.len() + 512) {
+            return None;
+        }
+        let unknown = Token { left: 0, right: 0, made: NO_RANK, shorter: NO_TOKEN, len: 0 };
+        let mut tokens = vec![unknown; vocab.vocab_size()];
+        for byte in 0..=255 {
+            let token = &mut tokens[vocab.byte_id(byte) as usize];
+            if token.made == 0 {
+                return None;
+            }
+            *token = Token { made: 0, len: 1, ..unknown };
+        }
+        for (rank, merge) in (1..).zip(merges) {
+            let (left, right) = (tokens[merge.left as usize], tokens[merge.right as usize]);
+            let known = left.made != NO_RANK && right.made != NO_RANK;
+            if !known || tokens[merge.id as usize].made != NO_RANK {
+                return None;
+            }
+            let len = left.len + right.len;
+            tokens[merge.id as usize] =
+                Token { left: merge.left, right: merge.right, made: rank, len, ..unknown };
+        }
+        let mut joints = Joints { trie: Trie::new(&[]), tokens, may_merge: Box::new([[0; 4]; 256]) };
+        let mut reachable = vec![false; vocab.vocab_size()];
+        let mut listed = Vec::with_capacity(merges.len() + 256);
+        for byte in 0..=255 {
+            let id = vocab.byte_id(byte);
+            reachable[id as usize] = true;
+            listed.push((vocab.token_bytes(id)?, id));
+        }
+        for (rank, merge) in (0..).zip(merges) {
+            let (left, right) = vocab.parts(*merge);
+            let (last, first) = (*left.last()?, *right.first()?);
+            joints.may_merge[usize::from(last)][usize::from(first >> 6)] |= 1 << (first & 63);
+            // Its parts are, and they are still there, side by side, when its own merge comes.
+            if reachable[merge.left as usize]
+                && reachable[merge.right as usize]
+                && joints.is_sound(merge.left, merge.right, rank, pairs)
+            {
+                reachable[merge.id as usize] = true;
+                listed.push((vocab.token_bytes(merge.id)?, merge.id));
+            }
+        }
+        listed.sort_unstable();
+        // The tokens that begin the one at hand, the longest on top.
+        let mut begun: Vec<(&[u8], u32)> = Vec::new();
+        for &(bytes, id) in &listed {
+            while begun.last().is_some_and(|(begin, _)| !bytes.starts_with(begin)) {
+                begun.pop();
+            }
+            joints.tokens[id as usize].shorter = begun.last().map_or(NO_TOKEN, |&(_, id)| id);
+            begun.push((bytes, id));
+        }
+        joints.trie = Trie::new(&listed);
+        Some(joints)
+    }
+
+    /// Whether no merge of a rank below `before` crosses the joint of two tokens.
+    fn is_sound(&self, mut left: u32, mut right: u32, before: u32, pairs: &PairTable) -> bool {
+        // The ranks at which each goes into the token that it was a part of.
+        let (mut left_until, mut right_until) = (before, before);
+        loop {
+            let rank = pairs.rank(left, right);
+            // At the rank of the left one's own merge, that comes first; at the right one's, this does.
+            if rank < left_until && rank <= right_until {
+                return false;
+            }
+            let (parts, next_parts) = (self.tokens[left as usize], self.tokens[right as usize]);
+            if parts.made > next_parts.made {
+                left_until = parts.made - 1;
+                left = parts.right;
+            } else if next_parts.made > 0 {
+                right_until = next_parts.made - 1;
+                right = next_parts.left;
+            } else {
+                return true;
+            }
+        }
+    }
+
+    #[inline]
+    fn may_merge(&self, last: u8, first: u8) -> bool {
+        self.may_merge[usize::from(last)][usize::from(first >> 6)] >> (first & 63) & 1 != 0
+    }
+
+    /// [`Joints::is_sound`] for whole tokens, remembered.
+    #[inline]
+    fn is_sound_joint(&self, left: u32, right: u32, pairs: &PairTable, memo: &mut Memo) -> bool {
+        let pair = u64::from(left) << 32 | u64::from(right);
+        let mixed = pair.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let place = &mut memo.joints[((mixed ^ mixed << 32) >> (64 - MEMO_BITS)) as usize];
+        if *place & !SOUND != pair {
+            let sound = self.is_sound(left, right, NO_RANK, pairs);
+            *place = pair | if sound { SOUND } else { 0 };
+        }
+        *place & SOUND != 0
+    }
+
+    /// Appends the ids of `piece`, which has 1 to [`LONGEST`] bytes. `false`, with `ids` as it was, if there are none:
+    /// that cannot be.
+    #[allow(clippy::cast_possible_truncation)] // places are at most LONGEST
+    pub fn encode(&self, piece: &[u8], pairs: &PairTable, memo: &mut Memo, ids: &mut Vec<u32>) -> bool {
+        let before = ids.len();
+        // Bit `i`: what follows place `i` was tried in vain.
+        let mut in_vain = [0_u64; LONGEST / 64 + 1];
+        let mut at = 0;
+        let (mut token, mut len) = self.trie.longest(piece);
+        loop {
+            let end = at + len;
+            if in_vain[end / 64] >> (end % 64) & 1 == 0
+                && (at == 0
+                    || !self.may_merge(piece[at - 1], piece[at])
+                    || self.is_sound_joint(ids[ids.len() - 1], token, pairs, memo))
+            {
+                ids.push(token);
+                if end == piece.len() {
+                    return true;
+                }
+                at = end;
+                (token, len) = self.trie.longest(&piece[at..]);
+                continue;
+            }
+            // The next shorter token, here or at an earlier place.
+            token = self.tokens[token as usize].shorter;
+            while token == NO_TOKEN {
+                in_vain[at / 64] |= 1 << (at % 64);
+                if ids.len() == before {
+                    return false;
+                }
+                let last = ids.pop().unwrap_or_default();
+                at -= self.tokens[last as usize].len as usize;
+                token = self.tokens[last as usize].shorter;
+            }
+            len = self.tokens[token as usize].len as usize;
+        }
+    }
+}

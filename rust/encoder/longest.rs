@@ -1,0 +1,117 @@
+//! The longest token that a text begins with: a trie of the tokens' bytes as a double array.
+//!
+//! A node's child by `byte` stands at `base ^ byte`, if that place names the node as its parent: one load for each byte of
+//! text, where a table of all 256 children of each node would leave the caches. Built in order of bytes; a node's children
+//! go to the first place in one of the newest blocks of 256 that has room for all of them.
+
+/// No token.
+pub(super) const NO_TOKEN: u32 = u32::MAX;
+/// No node: the parent of a place that is free.
+const FREE: u32 = u32::MAX;
+/// Places are filled block by block, since `base ^ byte` stays within one.
+const BLOCK: usize = 256;
+/// Blocks that are searched for room before a new one is begun.
+const OPEN_BLOCKS: usize = 2;
+
+#[derive(Clone, Copy)]
+struct Node {
+    /// Where the children are, [`LEAF`] if there are none.
+    base: u32,
+    parent: u32,
+    /// The token that ends here.
+    token: u32,
+}
+
+/// Bytes 0 to 255, children of the root, stand at 0 to 255, and no other node has its children there.
+const LEAF: u32 = 0;
+
+/// The tokens of a vocabulary by their bytes.
+pub(super) struct Trie {
+    nodes: Vec<Node>,
+}
+
+impl Trie {
+    /// The trie of `tokens`, sorted by their bytes, all 256 single bytes among them.
+    pub fn new(tokens: &[(&[u8], u32)]) -> Self {
+        let free = Node { base: LEAF, parent: FREE, token: NO_TOKEN };
+        let mut trie = Trie { nodes: vec![free; BLOCK] };
+        // Nodes whose children have no place yet, with their tokens and depth.
+        let mut todo = Vec::new();
+        for (at, group) in groups(tokens, 0) {
+            trie.nodes[usize::from(at)] = Node { base: LEAF, parent: 0, token: NO_TOKEN };
+            todo.push((usize::from(at), group, 1));
+        }
+        while let Some((at, mut tokens, depth)) = todo.pop() {
+            if let Some(&(bytes, token)) = tokens.first()
+                && bytes.len() == depth
+            {
+                trie.nodes[at].token = token;
+                tokens = &tokens[1..];
+            }
+            if tokens.is_empty() {
+                continue;
+            }
+            let base = trie.room(groups(tokens, depth).map(|(byte, _)| byte));
+            trie.nodes[at].base = narrow(base);
+            for (byte, group) in groups(tokens, depth) {
+                let child = base ^ usize::from(byte);
+                trie.nodes[child].parent = narrow(at);
+                todo.push((child, group, depth + 1));
+            }
+        }
+        trie
+    }
+
+    /// The first base at which the places of all `bytes` are free.
+    fn room(&mut self, mut bytes: impl Iterator<Item = u8> + Clone) -> usize {
+        let Some(first) = bytes.next() else { return BLOCK };
+        let first = usize::from(first);
+        let from = self.nodes.len().saturating_sub(OPEN_BLOCKS * BLOCK).max(BLOCK);
+        for at in from..self.nodes.len() {
+            let base = at ^ first;
+            if self.nodes[at].parent == FREE
+                && bytes.clone().all(|byte| self.nodes[base ^ usize::from(byte)].parent == FREE)
+            {
+                return base;
+            }
+        }
+        let base = self.nodes.len();
+        self.nodes.resize(base + BLOCK, Node { base: LEAF, parent: FREE, token: NO_TOKEN });
+        base
+    }
+
+    /// The longest token that `text`, which is not empty, begins with, and its length.
+    #[inline]
+    pub fn longest(&self, text: &[u8]) -> (u32, usize) {
+        let mut at = usize::from(text[0]);
+        let mut node = self.nodes[at];
+        let mut found = (node.token, 1);
+        for (&byte, len) in text[1..].iter().zip(2..) {
+            if node.base == LEAF {
+                break;
+            }
+            let child = node.base as usize ^ usize::from(byte);
+            let next = self.nodes[child];
+            if next.parent as usize != at {
+                break;
+            }
+            (at, node) = (child, next);
+            if node.token != NO_TOKEN {
+                found = (node.token, len);
+            }
+        }
+        found
+    }
+}
+
+fn narrow(place: usize) -> u32 {
+    u32::try_from(place).unwrap_or(FREE)
+}
+
+/// Tokens longer than `depth` by the byte that they have there.
+fn groups<'a, 'b>(
+    tokens: &'a [(&'b [u8], u32)],
+    depth: usize,
+) -> impl Iterator<Item = (u8, &'a [(&'b [u8], u32)])> + Clone {
+    tokens.chunk_by(move |a, b| a.0[depth] == b.0[depth]).map(move |group| (group[0].0[depth], group))
+}
