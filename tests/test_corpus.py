@@ -238,6 +238,7 @@ def test_formats_that_do_not_fit(tokenizer: Tokenizer, folder: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["x.jsonl", "x.jsonl.gz", "x.txt"]
 
 
+@pytest.mark.fault("B4")
 def test_checksum_finds_a_flipped_bit(tokenizer: Tokenizer, folder: Path) -> None:
     tokenizer.encode_file("x.txt", "x.npy")
     TokenFileInfo.read("x.npy", verify=True)
@@ -316,6 +317,7 @@ def test_command(tokenizer: Tokenizer, folder: Path, capsys: pytest.CaptureFixtu
     assert "the name says npy" in capsys.readouterr().err
 
 
+@pytest.mark.fault("B6")
 def test_two_encoders_at_one_destination(tokenizer: Tokenizer, folder: Path) -> None:
     def second() -> Iterator[str]:
         yield "first"

@@ -251,6 +251,7 @@ def theirs(path: Path) -> hf.Tokenizer | None:
         return None
 
 
+@pytest.mark.fault("V2")
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_equal_ids_or_a_refusal(name: str, bases: dict[str, Json], tmp_path: Path) -> None:
     for pattern, base in bases.items():
