@@ -11,7 +11,7 @@
 use crate::error::{Error, Result};
 use std::{
     fs::File,
-    io::{self, BufWriter, Write},
+    io::{self, BufWriter, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 use tempfile::NamedTempFile;
@@ -27,7 +27,7 @@ impl AtomicFile {
     /// Opens a temporary file beside `path`. What lies at `path` stays until [`AtomicFile::commit`].
     ///
     /// # Errors
-    /// [`Error::Io`] if the folder does not exist or cannot be written, or if `path` is a folder or has no
+    /// [`Error::Io`] if the folder does not exist or cannot be written, or if `path` is a folder, a device or has no
     /// file name.
     pub fn create(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
@@ -38,9 +38,16 @@ impl AtomicFile {
         if path.is_dir() {
             return Err(fail(io::ErrorKind::IsADirectory, "is a folder, and a file is to be written here"));
         }
+        if std::fs::metadata(&path).is_ok_and(|meta| !meta.is_file()) {
+            // A rename would put a file in place of the device.
+            return Err(fail(
+                io::ErrorKind::InvalidInput,
+                "is a device or a pipe, and a file is to be written here",
+            ));
+        }
         let prefix = format!(".{}.", name.to_string_lossy());
         let mut builder = tempfile::Builder::new();
-        builder.prefix(&prefix).suffix(".tmp");
+        builder.prefix(&prefix).suffix(".tmp").rand_bytes(RANDOM_CHARS);
         // A temporary file is private by default; this one becomes an ordinary file, as the process's umask
         // says.
         #[cfg(unix)]
@@ -74,6 +81,20 @@ impl AtomicFile {
         step(&self.path)?;
         self.writer.flush().map_err(Error::io(&self.path))?;
         self.writer.get_ref().as_file().sync_all().map_err(Error::io(&self.path))
+    }
+
+    /// Replaces the first bytes of what was written, for a header that tells what only the end knows.
+    ///
+    /// # Errors
+    /// As [`AtomicFile::append`].
+    pub fn replace_start(&mut self, bytes: &[u8]) -> Result<()> {
+        step(&self.path)?;
+        let mut replace = || {
+            self.writer.rewind()?;
+            self.writer.write_all(bytes)?;
+            self.writer.seek(SeekFrom::End(0))
+        };
+        replace().map(drop).map_err(Error::io(&self.path))
     }
 
     /// Flushes the file to the disk and gives it its name, in place of a file that may have it.
@@ -122,8 +143,18 @@ fn step(_: &Path) -> Result<()> {
 #[cfg(test)]
 use tests::step;
 
+/// Random characters in a temporary name.
+const RANDOM_CHARS: usize = 6;
+
+/// The name of the file that a temporary file of this name was to become; `None` for other names.
+pub(crate) fn target_of_temporary(name: &str) -> Option<&str> {
+    let (target, random) = name.strip_prefix('.')?.strip_suffix(".tmp")?.rsplit_once('.')?;
+    let is_random = random.len() == RANDOM_CHARS && random.bytes().all(|b| b.is_ascii_alphanumeric());
+    is_random.then_some(target)
+}
+
 /// The folder of `path`; that of a bare name is the current one.
-fn folder(path: &Path) -> &Path {
+pub(crate) fn folder(path: &Path) -> &Path {
     path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
@@ -147,6 +178,7 @@ fn sync_folder(_: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reader::Inputs;
     use crate::token_file::{self, Options};
     use crate::{Encoder, Monitor, Pretokenizer, Vocab, WordCounts, vocab_file};
     use std::{collections::BTreeMap, fs, sync::Mutex};
@@ -230,8 +262,8 @@ mod tests {
         let encode = |dir: &Path, version: usize| {
             let encoder = Encoder::new(vocab(version), Pretokenizer::default()).unwrap();
             let options = Options { docs: true, num_threads: Some(1), ..Options::default() };
-            let inputs = [input.path().to_owned()];
-            token_file::encode_file(&encoder, "", &inputs, &dir.join("x"), options, &Monitor::default())
+            let inputs = Inputs::text(&[input.path().to_owned()]);
+            token_file::encode_file(&encoder, "", &inputs, &dir.join("x"), &options, &Monitor::default())
                 .map(drop)
         };
         fail_each_step(encode, |dir| {
@@ -260,6 +292,17 @@ mod tests {
         write(&path, b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn temporary_names_tell_their_target() {
+        let dir = tempfile::tempdir().unwrap();
+        let _file = AtomicFile::create(dir.path().join("x.bin")).unwrap();
+        let name = fs::read_dir(dir.path()).unwrap().next().unwrap().unwrap().file_name();
+        assert_eq!(target_of_temporary(name.to_str().unwrap()), Some("x.bin"));
+        for other in ["x.bin", ".x.bin.tmp", ".x.bin.abc.tmp", ".x.bin.abcde-.tmp", ".x.bin.json"] {
+            assert_eq!(target_of_temporary(other), None, "{other}");
+        }
     }
 
     // fault: T14

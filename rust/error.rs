@@ -48,6 +48,16 @@ pub enum Error {
         /// The cause.
         reason: String,
     },
+    /// An input that is not what it was said to be.
+    #[error("{}{}: {reason}", path.display(), line.map_or(String::new(), |l| format!(", line {l}")))]
+    Input {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1, where the format has lines.
+        line: Option<u64>,
+        /// The cause.
+        reason: String,
+    },
     /// A training request that cannot be met.
     #[error("{0}")]
     Training(String),

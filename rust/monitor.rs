@@ -37,6 +37,7 @@ pub struct Monitor {
     phase: AtomicU8,
     done: AtomicU64,
     total: AtomicU64,
+    tokens: AtomicU64,
 }
 
 impl Monitor {
@@ -58,6 +59,7 @@ impl Monitor {
     pub fn begin(&self, phase: Phase, total: u64) {
         self.done.store(0, Relaxed);
         self.total.store(total, Relaxed);
+        self.tokens.store(0, Relaxed);
         self.phase.store(phase as u8, Relaxed);
     }
 
@@ -65,6 +67,18 @@ impl Monitor {
     #[inline]
     pub fn advance(&self, steps: u64) {
         self.done.fetch_add(steps, Relaxed);
+    }
+
+    /// Counts token ids that the current stage has made.
+    #[inline]
+    pub fn add_tokens(&self, tokens: u64) {
+        self.tokens.fetch_add(tokens, Relaxed);
+    }
+
+    /// The token ids that the current stage has made.
+    #[must_use]
+    pub fn tokens(&self) -> u64 {
+        self.tokens.load(Relaxed)
     }
 
     /// The stage, the steps done and the steps in all.

@@ -2,8 +2,9 @@
 
 use proptest::prelude::*;
 use std::io::Write;
+use tinybpe::Monitor;
 use tinybpe::pretokenizer::Pretokenizer;
-use tinybpe::reader::ChunkReader;
+use tinybpe::reader::{ChunkReader, Chunks, Inputs};
 use tinybpe::special::SpecialTokens;
 
 const PATTERNS: [&str; 4] = ["gpt2", "cl100k", "o200k", r"\w+|\W"];
@@ -83,10 +84,11 @@ proptest! {
             files.push(file);
         }
         let paths: Vec<_> = files.iter().map(|file| file.path().to_path_buf()).collect();
-        let mut reader = ChunkReader::new(&paths, pretokenizer.clone(), specials.clone(), chunk_bytes).unwrap();
-        prop_assert_eq!(reader.total_bytes(), texts.iter().map(|text| text.len() as u64).sum::<u64>());
+        let inputs = Inputs::text(&paths);
+        let mut reader = ChunkReader::new(&inputs, pretokenizer.clone(), specials.clone(), chunk_bytes).unwrap();
+        prop_assert_eq!(reader.total_bytes(), Some(texts.iter().map(|text| text.len() as u64).sum::<u64>()));
         let (mut chunk, mut found, mut sources) = (Vec::new(), Vec::new(), 0);
-        while let Some(at) = reader.next_chunk(&mut chunk).unwrap() {
+        while let Some(at) = reader.next_chunk(&mut chunk, &Monitor::default()).unwrap() {
             found.extend(pieces(&chunk, &pretokenizer, &specials));
             sources += usize::from(at.ends_source);
         }

@@ -1,8 +1,6 @@
 //! The encoder gives the ids of the textbook, alone, in batches and into files.
 
 use proptest::prelude::*;
-use std::path::PathBuf;
-use tinybpe::token_file::{self, Dtype, Options};
 use tinybpe::{
     Encoder, Error, Monitor, Pretokenizer, SpecialTokens, Specials, TieBreak, Vocab, WordCounts, naive,
     trainer,
@@ -113,50 +111,6 @@ proptest! {
             prop_assert_eq!(&batch, &one_by_one);
         }
     }
-
-    #[test]
-    fn a_token_file_does_not_depend_on_threads_or_chunks(
-        texts in prop::collection::vec(text(), 1..4),
-        threads in 1_usize..4,
-        chunk_bytes in 1_usize..60,
-        ordinary: bool,
-        pattern in prop::sample::select(vec!["gpt2", "cl100k", "o200k", r"\w+|\W"]),
-    ) {
-        let (encoder, _) = trained(&[b"ab ab aab"], 5, pattern);
-        let dir = tempfile::tempdir().unwrap();
-        let paths: Vec<PathBuf> = (0..texts.len()).map(|i| dir.path().join(format!("{i}.txt"))).collect();
-        for (path, text) in paths.iter().zip(&texts) {
-            std::fs::write(path, text).unwrap();
-        }
-        let output = dir.path().join("x.bin");
-        let options =
-            Options { num_threads: Some(threads), ordinary, dtype: None, docs: true, chunk_bytes: Some(chunk_bytes) };
-        let sidecar =
-            token_file::encode_file(&encoder, "digest", &paths, &output, options, &Monitor::default()).unwrap();
-        let specials = if ordinary { Specials::Ordinary } else { Specials::Allowed };
-        let (mut expected, mut ends) = (Vec::new(), Vec::new());
-        for text in &texts {
-            let before = expected.len();
-            for id in encode(&encoder, text, specials).unwrap() {
-                expected.push(u16::try_from(id).unwrap());
-                if encoder.vocab().special_id("<s>") == Some(id) {
-                    ends.push(expected.len() as u64);
-                }
-            }
-            if expected.len() > before && ends.last() != Some(&(expected.len() as u64)) {
-                ends.push(expected.len() as u64);
-            }
-        }
-        let bytes: Vec<u8> = expected.iter().flat_map(|id| id.to_le_bytes()).collect();
-        prop_assert_eq!(std::fs::read(&output).unwrap(), bytes);
-        let index: Vec<u8> = ends.iter().flat_map(|end| end.to_le_bytes()).collect();
-        prop_assert_eq!(std::fs::read(dir.path().join("x.bin.docs")).unwrap(), index);
-        prop_assert_eq!(&sidecar["num_tokens"], expected.len());
-        prop_assert_eq!(&sidecar["num_documents"], ends.len());
-        let written: serde_json::Value =
-            serde_json::from_slice(&std::fs::read(dir.path().join("x.bin.json")).unwrap()).unwrap();
-        prop_assert_eq!(written, sidecar);
-    }
 }
 
 #[test]
@@ -196,52 +150,4 @@ fn unknown_ids_are_refused_with_their_position() {
         assert!(matches!(error, Error::UnknownToken { id, position: 1, vocab_size: 258 } if id == bad));
     }
     assert_eq!(encoder.decode([]).unwrap(), b"");
-}
-
-// fault: B3
-#[test]
-fn a_vocabulary_that_does_not_fit_the_integer_type_is_refused() {
-    let (encoder, _) = trained(&[b"x"], 0, "gpt2");
-    let dir = tempfile::tempdir().unwrap();
-    let input = dir.path().join("in");
-    std::fs::write(&input, "x").unwrap();
-    let to = |name: &str, dtype| {
-        let options = Options { dtype, ..Options::default() };
-        let output = dir.path().join(name);
-        token_file::encode_file(
-            &encoder,
-            "",
-            std::slice::from_ref(&input),
-            &output,
-            options,
-            &Monitor::default(),
-        )
-    };
-    assert_eq!(to("a.bin", None).unwrap()["dtype"], "uint16");
-    assert_eq!(to("a.uint32.bin", None).unwrap()["dtype"], "uint32");
-    assert!(matches!(to("b.uint32.bin", Some(Dtype::Uint16)), Err(Error::TokenFile { .. })));
-    assert!(!dir.path().join("b.uint32.bin").exists());
-    assert_eq!(Dtype::for_vocab(65_536), Dtype::Uint16);
-    assert_eq!(Dtype::for_vocab(65_537), Dtype::Uint32);
-}
-
-// fault: B2
-#[test]
-fn a_failed_run_leaves_the_old_file_and_nothing_else() {
-    let (encoder, _) = trained(&[b"x"], 0, "gpt2");
-    let dir = tempfile::tempdir().unwrap();
-    let (input, output) = (dir.path().join("in"), dir.path().join("x.bin"));
-    std::fs::write(&input, b"a ".repeat(1 << 20)).unwrap();
-    let run = |inputs: &[PathBuf], monitor: &Monitor| {
-        token_file::encode_file(&encoder, "", inputs, &output, Options::default(), monitor)
-    };
-    run(std::slice::from_ref(&input), &Monitor::default()).unwrap();
-    let before = std::fs::read(&output).unwrap();
-    let missing = dir.path().join("missing");
-    assert!(matches!(run(&[input.clone(), missing], &Monitor::default()), Err(Error::Io { .. })));
-    let stopped = Monitor::default();
-    stopped.stop();
-    assert!(matches!(run(&[input], &stopped), Err(Error::Interrupted)));
-    assert_eq!(std::fs::read(&output).unwrap(), before);
-    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 3);
 }

@@ -12,6 +12,7 @@ MODULES = [
     "__init__",
     "arguments",
     "cli",
+    "corpus",
     "errors",
     "export",
     "progress",

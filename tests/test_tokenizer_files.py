@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 import tempfile
+import zlib
 from pathlib import Path
 from typing import Literal
 
@@ -205,6 +206,8 @@ def test_token_file_and_sidecar(tokenizer: Tokenizer, stories: str, tmp_path: Pa
         vocab_size=tokenizer.vocab_size,
         tokenizer_sha256=tokenizer.sha256,
         sources=(("stories.md", len(stories.encode())),),
+        end_of_document=SPECIAL,
+        crc32=zlib.crc32(output.read_bytes()),
     )
     ends = np.fromfile(tmp_path / "x.bin.docs", dtype="<u8").tolist()
     end_id = tokenizer.special_tokens[SPECIAL]

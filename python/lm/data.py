@@ -48,6 +48,9 @@ class TokenFile:
             raise TokenFileError(f"{path} is not a file")
         self.sidecar = read_sidecar(self.path)
         self.dtype = token_dtype(self.path, self.sidecar, dtype)
+        layout = self.sidecar.get("layout", "bin")
+        if layout not in ("bin", "datatrove"):
+            raise TokenFileError(f"{path} is laid out for {layout}, with a header; encode the text as `bin`")
         if size == 0:
             raise TokenFileError(f"{path} is empty")
         if size % self.dtype.itemsize:

@@ -39,6 +39,7 @@ class Core:
     @staticmethod
     def train_files(
         paths: Sequence[str],
+        field: str | None,
         vocab_size: int,
         special_tokens: Sequence[str],
         pattern: str,
@@ -131,15 +132,23 @@ class Core:
 
     def encode_file(
         self,
-        inputs: Sequence[str],
+        paths: Sequence[str],
+        field: str | None,
         output: str,
-        num_threads: int | None,
-        ordinary: bool,
-        dtype: str | None,
-        docs: bool,
+        options: dict[str, Any],
         progress: _Progress | None,
-    ) -> dict[str, Any]:
-        """Encode files, `-` for standard input, into a token file and return its sidecar."""
+    ) -> list[tuple[str, dict[str, Any]]]:
+        """Encode files, `-` for standard input, and return each token file written with its sidecar."""
+
+    def encode_documents(
+        self,
+        documents: Iterable[str | bytes],
+        sources: Sequence[tuple[str, int]],
+        output: str,
+        options: dict[str, Any],
+        progress: _Progress | None,
+    ) -> list[tuple[str, dict[str, Any]]]:
+        """Encode documents, and return each token file written with its sidecar."""
 
     def decode_bytes(self, ids: Sequence[int] | NDArray[Any]) -> bytes:
         """Return the bytes of the ids."""
@@ -188,6 +197,7 @@ class Counts:
     @staticmethod
     def from_files(
         paths: Sequence[str],
+        field: str | None,
         special_tokens: Sequence[str],
         pattern: str,
         num_threads: int | None,

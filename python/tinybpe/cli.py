@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, NoReturn
 
 from tinybpe.errors import TinyBPEError, TinyBPEWarning, TokenFileError
 from tinybpe.progress import format_amount
-from tinybpe.token_file import ITEM_BYTES, TokenFileInfo, open_ids, sidecar_path
+from tinybpe.token_file import HEADER_BYTES, ITEM_BYTES, TokenFileInfo, open_ids, sidecar_path
 from tinybpe.tokenizer import END_OF_TEXT, Tokenizer
 
 STDIO = "-"
@@ -114,7 +114,8 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     train = commands.add_parser("train", help="learn a vocabulary from text files")
-    add_inputs(train, "text files; - is standard input")
+    add_inputs(train, "text files; - is standard input; .gz and .zst are decompressed")
+    add_form(train)
     train.add_argument("--vocab-size", type=int, required=True, metavar="N", help="ids, special tokens too")
     train.add_argument("--out", required=True, metavar="DIR", help="the tokenizer directory to write")
     train.add_argument(
@@ -138,13 +139,31 @@ def build_parser() -> argparse.ArgumentParser:
     add_threads(train)
     train.set_defaults(run=run_train)
 
-    encode = commands.add_parser("encode", help="turn text files into one token file")
+    encode = commands.add_parser("encode", help="turn text files into token files")
     add_tokenizer(encode)
-    add_inputs(encode, "text files, in this order; - is standard input")
+    add_inputs(encode, "text files, in this order; - is standard input; .gz and .zst are decompressed")
+    add_form(encode)
     encode.add_argument("--output", required=True, metavar="FILE", help="the token file, such as train.bin")
-    encode.add_argument("--ordinary", action="store_true", help="take special tokens in the text as text")
+    encode.add_argument(
+        "--end-of-document",
+        metavar="TOKEN",
+        help=f"special token that ends documents (default: {END_OF_TEXT}, or the only one); '' for none",
+    )
+    encode.add_argument(
+        "--ordinary",
+        action=argparse.BooleanOptionalAction,
+        help="take special tokens in the text as text (default: with --field and --column)",
+    )
+    encode.add_argument(
+        "--format", choices=tuple(HEADER_BYTES), help="for which trainer (default: by name, else bin)"
+    )
     encode.add_argument("--dtype", choices=tuple(ITEM_BYTES), help="of the ids (default: what fits)")
     encode.add_argument("--docs", action="store_true", help="also write FILE.docs, where documents end")
+    encode.add_argument("--shards", type=int, metavar="N", help="write N files of about equal shares")
+    encode.add_argument("--shard-tokens", type=int, metavar="N", help="write files of at least N tokens each")
+    encode.add_argument(
+        "--resume", action="store_true", help="keep the whole shards of a run that was stopped, and go on"
+    )
     add_threads(encode)
     encode.set_defaults(run=run_encode)
 
@@ -195,6 +214,12 @@ def add_inputs(parser: argparse.ArgumentParser, description: str, *, required: b
     parser.set_defaults(parser=parser, inputs_required=required)
 
 
+def add_form(parser: argparse.ArgumentParser) -> None:
+    """Add what the input files are, if not plain text."""
+    parser.add_argument("--field", metavar="NAME", help="files are lines of JSON with the text in this field")
+    parser.add_argument("--column", metavar="NAME", help="files are Parquet with the text in this column")
+
+
 def add_tokenizer(parser: argparse.ArgumentParser) -> None:
     """Add the tokenizer to use."""
     parser.add_argument("--tok", required=True, metavar="DIR", help="a tokenizer directory or tokenizer.json")
@@ -238,6 +263,8 @@ def run_train(arguments: argparse.Namespace) -> None:
             tie_break=arguments.tie_break,
             num_threads=arguments.threads,
             max_memory=arguments.max_memory,
+            field=arguments.field,
+            column=arguments.column,
             progress=wants_progress(arguments),
         )
         num_bytes = sum(Path(path).stat().st_size for path in paths)
@@ -262,10 +289,17 @@ def run_encode(arguments: argparse.Namespace) -> None:
     info = tokenizer.encode_file(
         files,
         arguments.output,
-        num_threads=arguments.threads,
+        field=arguments.field,
+        column=arguments.column,
+        end_of_document=arguments.end_of_document,
         ordinary=arguments.ordinary,
+        format=arguments.format,
         dtype=arguments.dtype,
         docs=arguments.docs,
+        shards=arguments.shards,
+        shard_tokens=arguments.shard_tokens,
+        resume=arguments.resume,
+        num_threads=arguments.threads,
         progress=wants_progress(arguments),
     )
     elapsed_s = time.monotonic() - started_at
@@ -274,9 +308,13 @@ def run_encode(arguments: argparse.Namespace) -> None:
         arguments,
         f"{arguments.output}: {info.num_tokens:,} tokens ({info.dtype}), {info.num_documents:,} documents, "
         f"{info.num_bytes / max(info.num_tokens, 1):.2f} bytes per token, "
-        f"from {format_amount(info.num_bytes, 'bytes')} in {elapsed_s:.1f} s ({rate}/s)",
+        f"from {format_amount(info.num_bytes, 'bytes')} in {elapsed_s:.1f} s "
+        f"({rate}/s, {info.num_tokens / max(elapsed_s, 1e-9):,.0f} tokens/s)",
     )
-    suggest(arguments, "tinybpe", "decode", "--tok", arguments.tok, "--input", arguments.output)
+    outputs = [str(shard.path) for shard in info.shards] or [arguments.output]
+    if info.shards:
+        say(arguments, f"{len(outputs)} shards: {outputs[0]} to {outputs[-1]}")
+    suggest(arguments, "tinybpe", "decode", "--tok", arguments.tok, "--input", outputs[0])
 
 
 def run_decode(arguments: argparse.Namespace) -> None:

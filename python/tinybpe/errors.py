@@ -37,6 +37,10 @@ class PatternError(TinyBPEError, ValueError):
     """A pretokenizer pattern is not a regex, or too costly to match."""
 
 
+class InputError(TinyBPEError, ValueError):
+    """A text file is not what it was said to be: no JSON on a line, a damaged stream, no such column."""
+
+
 class TrainingError(TinyBPEError, ValueError):
     """A training request cannot be met."""
 

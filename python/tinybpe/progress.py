@@ -1,7 +1,8 @@
 """Progress of long calls on stderr: a bar where `tqdm` is installed, else a line every few seconds.
 
 The extension calls a reporter with `(stage, unit, done, total)` at most every tenth of a second; a total of
-0 is not known. Stages follow one another, each counting from 0.
+0 is not known. Stages follow one another, each counting from 0. Encoding also reports what it makes, in the
+unit `tokens`, after each report of what it reads.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ ProgressCallback = Callable[[str, str, int, int], object]
 Progress = bool | ProgressCallback | None
 
 PLAIN_INTERVAL_S = 5.0
+TOKENS = "tokens"
 
 
 @contextmanager
@@ -60,6 +62,10 @@ class TqdmBar:
 
     def __call__(self, stage: str, unit: str, done: int, total: int) -> None:
         """Show how far the stage is; a new stage gets a new bar."""
+        if unit == TOKENS:
+            elapsed_s = self._bar.format_dict["elapsed"]
+            self._bar.set_postfix_str(f"{done / max(elapsed_s, 1e-9):,.0f} tokens/s", refresh=False)
+            return
         if stage != self._stage:
             self.close()
             unit = "B" if unit == "bytes" else f" {unit}"
@@ -84,13 +90,19 @@ class PlainLines:
     def __init__(self, interval_s: float = PLAIN_INTERVAL_S) -> None:
         self._interval_s = interval_s
         self._stage = ""
+        self._tokens = 0
         self._started_at = self._printed_at = time.monotonic()
 
     def __call__(self, stage: str, unit: str, done: int, total: int) -> None:
         """Print how far the stage is, if the last line is old enough."""
         now = time.monotonic()
+        if unit == TOKENS:
+            # Told in the next line: it is at most a tenth of a second old then.
+            self._tokens = done
+            return
         if stage != self._stage:
             self._stage, self._started_at, self._printed_at = stage, now, now
+            self._tokens = 0
         if now - self._printed_at < self._interval_s:
             return
         self._printed_at = now
@@ -100,6 +112,8 @@ class PlainLines:
         if total:
             line += f" of {format_amount(total, unit)} ({100 * done / total:.0f} %)"
         line += f", {format_amount(rate, unit)}/s"
+        if self._tokens and elapsed_s > 0:
+            line += f", {self._tokens / elapsed_s:,.0f} tokens/s"
         if total and rate > 0:
             line += f", {max(0, total - done) / rate:.0f} s left"
         print(line, file=sys.stderr, flush=True)

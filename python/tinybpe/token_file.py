@@ -1,27 +1,36 @@
-"""Token files as Python reads them: raw little-endian ids in `x.bin`, a sidecar in `x.bin.json`.
+"""Token files as Python reads them: little-endian ids in `x.bin`, a sidecar in `x.bin.json`.
 
-The extension writes both, the sidecar last, so a file without one is unfinished unless its name says its
-dtype (`x.uint16.bin`, `x.uint32.bin`: the convention of files from elsewhere).
+The extension writes both, in one of several layouts (`rust/token_file/layout.rs`), the sidecar last, so a
+file without one is unfinished unless its name says its dtype (`x.uint16.bin`, `x.uint32.bin`: the convention
+of files from elsewhere).
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+import warnings
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from tinybpe.errors import TokenFileError
+from tinybpe.arguments import check_num_threads
+from tinybpe.errors import TinyBPEWarning, TokenFileError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+Format = Literal["bin", "npy", "llm.c", "datatrove"]
+
 FORMAT = "tinybpe-token-file"
 VERSION = 1
 ITEM_BYTES = {"uint16": 2, "uint32": 4}
+HEADER_BYTES = {"bin": 0, "npy": 128, "llm.c": 1024, "datatrove": 0}
+READ_BYTES = 1 << 22
+MAX_SHARDS = 99_999
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,16 +47,28 @@ class TokenFileInfo:
     """Documents: each ends at a special token or at the end of an input file."""
     num_bytes: int
     """Bytes of text that were encoded."""
+    layout: str = "bin"
+    """What trainer reads it: `bin` (ids alone), `npy`, `llm.c` or `datatrove`."""
     vocab_size: int
     """Ids that the tokenizer has."""
     tokenizer_sha256: str
     """The digest of the tokenizer, equal to `Tokenizer.sha256`."""
     sources: tuple[tuple[str, int], ...]
-    """Name and size in bytes of each input file."""
+    """Name and size in bytes of each input file that the ids come from."""
+    end_of_document: str | None = None
+    """The special token that ends documents, if there is one."""
+    crc32: int | None = None
+    """The checksum of the ids, as `zlib.crc32` gives it."""
+    shards: tuple[TokenFileInfo, ...] = ()
+    """The token files of a set that was written as several; all numbers are sums then."""
 
     @classmethod
-    def read(cls, path: str | os.PathLike[str]) -> TokenFileInfo:
+    def read(cls, path: str | os.PathLike[str], *, verify: bool = False) -> TokenFileInfo:
         """Read the sidecar of a token file and check the file's size against it.
+
+        Args:
+            path: The token file.
+            verify: Also read all ids and compare their checksum.
 
         Raises:
             FileNotFoundError: There is no such token file, or it has no sidecar.
@@ -68,13 +89,33 @@ class TokenFileInfo:
                 f"{sidecar}: version {found!r}, this build reads {VERSION}; encode the text again"
             )
         info = cls.from_sidecar(path, content)
-        expected = info.num_tokens * ITEM_BYTES[info.dtype]
+        expected = HEADER_BYTES[info.layout] + info.num_tokens * ITEM_BYTES[info.dtype]
         if num_bytes_found != expected:
             raise TokenFileError(
                 f"{path}: {num_bytes_found:,} bytes, but {info.num_tokens:,} tokens of {info.dtype} are "
                 f"{expected:,} bytes; the file was cut or changed, encode the text again"
             )
+        if verify:
+            info.verify()
         return info
+
+    def verify(self) -> None:
+        """Read all ids and compare their checksum with that of the sidecar.
+
+        Raises:
+            TokenFileError: The ids have changed, or the sidecar is an older one without a checksum.
+        """
+        if self.crc32 is None:
+            raise TokenFileError(f"{sidecar_path(self.path)}: has no checksum; encode the text again")
+        checksum = 0
+        with self.path.open("rb") as file:
+            file.seek(HEADER_BYTES[self.layout])
+            while part := file.read(READ_BYTES):
+                checksum = zlib.crc32(part, checksum)
+        if checksum != self.crc32:
+            raise TokenFileError(
+                f"{self.path}: its ids are not those that were written; the file is damaged, encode again"
+            )
 
     @classmethod
     def from_sidecar(cls, path: str | os.PathLike[str], content: Mapping[str, Any]) -> TokenFileInfo:
@@ -93,9 +134,18 @@ class TokenFileInfo:
                 numbers[name] = content[name]
                 if type(numbers[name]) is not int or numbers[name] < 0:
                     raise ValueError(f"{name} is {numbers[name]!r}")
+            layout = content.get("layout", "bin")
+            if layout not in HEADER_BYTES:
+                raise ValueError(f"layout {layout!r} is none of {', '.join(HEADER_BYTES)}")
+            end, crc32 = content.get("end_of_document"), content.get("crc32")
+            if not isinstance(end, str | None) or not (crc32 is None or type(crc32) is int):
+                raise ValueError(f"end_of_document is {end!r}, crc32 {crc32!r}")
             return cls(
                 path=path,
                 dtype=dtype,
+                layout=layout,
+                end_of_document=end,
+                crc32=crc32,
                 tokenizer_sha256=str(content["tokenizer_sha256"]),
                 sources=tuple(
                     (str(source["path"]), int(source["num_bytes"])) for source in content["sources"]
@@ -105,6 +155,80 @@ class TokenFileInfo:
         except (KeyError, TypeError, ValueError) as error:
             reason = f"no field {error}" if isinstance(error, KeyError) else str(error)
             raise TokenFileError(f"{sidecar_path(path)}: {reason}; encode the text again") from None
+
+    @classmethod
+    def of_set(cls, output: str | os.PathLike[str], shards: Sequence[TokenFileInfo]) -> TokenFileInfo:
+        """Add up the token files of one run; `path` is the name that theirs are made from."""
+        first = shards[0]
+        sources = dict.fromkeys(source for shard in shards for source in shard.sources)
+        return replace(
+            first,
+            path=Path(output),
+            num_tokens=sum(shard.num_tokens for shard in shards),
+            num_documents=sum(shard.num_documents for shard in shards),
+            num_bytes=sum(shard.num_bytes for shard in shards),
+            sources=tuple(sources),
+            crc32=None,
+            shards=tuple(shards),
+        )
+
+
+def token_file_options(
+    *,
+    ordinary: bool,
+    end_of_document: str | None,
+    format: Format | None,
+    dtype: str | None,
+    docs: bool,
+    shards: int | None,
+    shard_tokens: int | None,
+    resume: bool,
+    num_threads: int | None,
+) -> dict[str, Any]:
+    """Return the options of a token file as the extension takes them.
+
+    Raises:
+        TypeError: A number is none.
+        ValueError: A number is too small, an unknown name, or both kinds of shards are asked for.
+    """
+    for name, value in (("shards", shards), ("shard_tokens", shard_tokens)):
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f"{name}={value!r}: give a whole number")
+        if not 1 <= value < 2**63 or (name == "shards" and value > MAX_SHARDS):
+            most = f" and at most {MAX_SHARDS:,}" if name == "shards" else ""
+            raise ValueError(f"{name}={value}: give at least 1{most}")
+    if shards is not None and shard_tokens is not None:
+        raise ValueError(f"shards={shards} and shard_tokens={shard_tokens} exclude each other; give one")
+    if format is not None and format not in HEADER_BYTES:
+        raise ValueError(f"format={format!r} is none of {', '.join(HEADER_BYTES)}")
+    return {
+        "ordinary": ordinary,
+        "end_of_document": end_of_document,
+        "format": format,
+        "dtype": dtype,
+        "docs": docs,
+        "shards": shards,
+        "shard_tokens": shard_tokens,
+        "resume": resume,
+        "num_threads": check_num_threads(num_threads),
+        "chunk_bytes": None,
+    }
+
+
+def written_info(
+    output: str | os.PathLike[str], written: Sequence[tuple[str, Mapping[str, Any]]], *, is_set: bool
+) -> TokenFileInfo:
+    """Return what a run has written; warns of shards without a document."""
+    infos = [TokenFileInfo.from_sidecar(path, sidecar) for path, sidecar in written]
+    if not is_set:
+        return infos[0]
+    empty = [info.path.name for info in infos if info.num_tokens == 0]
+    if empty and len(infos) > 1:
+        message = f"no document falls into {', '.join(empty[:3])}{', ...' if len(empty) > 3 else ''}"
+        warnings.warn(f"{message}; fewer shards fit these documents", TinyBPEWarning, stacklevel=3)
+    return TokenFileInfo.of_set(output, infos)
 
 
 def sidecar_path(path: Path) -> Path:
@@ -123,14 +247,17 @@ def open_ids(path: str | os.PathLike[str], dtype: str | None = None) -> NDArray[
         TokenFileError: The dtype is not known or contradicts the sidecar, or the size does not fit.
     """
     path = Path(path)
+    header_bytes = 0
     if sidecar_path(path).exists():
-        known: str | None = TokenFileInfo.read(path).dtype
+        info = TokenFileInfo.read(path)
+        known: str | None = info.dtype
+        header_bytes = HEADER_BYTES[info.layout]
     else:
         known = next((name for name in ITEM_BYTES if path.name.endswith(f".{name}.bin")), None)
     if dtype is not None and known is not None and dtype != known:
         raise TokenFileError(f"{path}: its ids are {known}, not {dtype}")
     dtype = dtype or known
-    size = path.stat().st_size
+    size = path.stat().st_size - header_bytes
     if dtype is None:
         raise TokenFileError(
             f"{path}: no {sidecar_path(path).name} beside it, so it is unfinished or comes from elsewhere; "
@@ -146,4 +273,4 @@ def open_ids(path: str | os.PathLike[str], dtype: str | None = None) -> NDArray[
     little_endian = np.dtype(dtype).newbyteorder("<")
     if size == 0:
         return np.empty(0, dtype=little_endian)
-    return np.memmap(path, dtype=little_endian, mode="r")
+    return np.memmap(path, dtype=little_endian, mode="r", offset=header_bytes)

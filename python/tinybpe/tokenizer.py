@@ -24,9 +24,10 @@ from tinybpe.arguments import (
     listed_paths,
     listed_strings,
 )
+from tinybpe.corpus import check_form, parquet_sources, parquet_texts
 from tinybpe.errors import SpecialTokenError, TrainingError, UnknownTokenError
 from tinybpe.progress import Progress, reporter
-from tinybpe.token_file import TokenFileInfo
+from tinybpe.token_file import Format, TokenFileInfo, token_file_options, written_info
 from tinybpe.word_counts import WordCounts
 
 if TYPE_CHECKING:
@@ -78,9 +79,11 @@ class Tokenizer:
         tie_break: TieBreak = "bytes",
         num_threads: int | None = None,
         max_memory: int | str | None = None,
+        field: str | None = None,
+        column: str | None = None,
         progress: Progress = None,
     ) -> Self:
-        """Learn a vocabulary from text files, read as bytes.
+        """Learn a vocabulary from text files, read as bytes; `.gz` and `.zst` are decompressed.
 
         Example:
             >>> _ = Path("stories.txt").write_text("once upon a time<|endoftext|>once more")
@@ -100,6 +103,8 @@ class Tokenizer:
             num_threads: Threads to use, all cores by default. The result does not depend on it.
             max_memory: What the table of distinct words may take, in bytes or as `"2GB"`. Text that needs
                 more is refused.
+            field: The files are lines of JSON, and this field holds the text. No merge crosses a line.
+            column: The files are Parquet, and this column holds the text.
             progress: True shows a bar on stderr; a function is called with `(stage, unit, done, total)`.
 
         Raises:
@@ -107,6 +112,7 @@ class Tokenizer:
                 words need more than `max_memory`.
             SpecialTokenError: A special token is empty or given twice.
             PatternError: `pattern` is not a regex.
+            InputError: A file is not what `field` or `column` say, or damaged.
             OSError: A file cannot be read.
         """
         special_tokens = _check_training(vocab_size, special_tokens)
@@ -115,11 +121,12 @@ class Tokenizer:
         paths = listed_paths(files)
         if not paths:
             raise TrainingError("no file to train on; give at least one path")
+        check_form(paths, field, column)
+        options = (vocab_size, special_tokens, pattern, tie_break, num_threads, memory)
         with reporter(progress) as callback:
-            core = Core.train_files(
-                paths, vocab_size, special_tokens, pattern, tie_break, num_threads, memory, callback
-            )
-        return cls(core)
+            if column is not None:
+                return cls(Core.train_iterator(parquet_texts(paths, column), *options, callback))
+            return cls(Core.train_files(paths, field, *options, callback))
 
     @classmethod
     def train_from_iterator(
@@ -448,50 +455,155 @@ class Tokenizer:
         inputs: StrPath | Iterable[StrPath],
         output: StrPath,
         *,
-        num_threads: int | None = None,
-        ordinary: bool = False,
+        field: str | None = None,
+        column: str | None = None,
+        end_of_document: str | None = None,
+        ordinary: bool | None = None,
+        format: Format | None = None,
         dtype: Literal["uint16", "uint32"] | None = None,
         docs: bool = False,
+        shards: int | None = None,
+        shard_tokens: int | None = None,
+        resume: bool = False,
+        num_threads: int | None = None,
         progress: Progress = None,
     ) -> TokenFileInfo:
-        """Encode text files into one token file, in constant memory.
+        r"""Encode text files into one token file or several, in constant memory.
 
-        Special tokens become their ids. The file appears when it is whole, its sidecar `OUTPUT.json` after
-        it.
+        A file appears when it is whole, its sidecar `OUTPUT.json` after it; the same input gives the same
+        bytes whatever the number of threads.
+
+        Plain text is a corpus, in which special tokens are what they spell: they become their ids, and the
+        one that ends documents ends them. Lines of JSON and rows of Parquet are documents by themselves: each
+        gets the token that ends documents, and what its text spells is text, unless `ordinary` is False.
 
         Example:
             >>> _ = Path("stories.txt").write_text("low lower")
-            >>> tokenizer = Tokenizer.train_from_iterator(["low lower"], vocab_size=258)
+            >>> special = ["<|endoftext|>"]
+            >>> tokenizer = Tokenizer.train_from_iterator(["low lower"], 259, special_tokens=special)
             >>> info = tokenizer.encode_file("stories.txt", "stories.bin")
             >>> info.num_tokens, info.dtype
             (5, 'uint16')
+            >>> _ = Path("stories.jsonl").write_text('{"text": "low"}\n{"text": "lower"}\n')
+            >>> tokenizer.encode_file("stories.jsonl", "stories.bin", field="text").num_tokens
+            6
 
         Args:
-            inputs: One path or several, encoded in this order; `-` is standard input.
+            inputs: One path or several, encoded in this order; `-` is standard input. `.gz` and `.zst` are
+                decompressed.
             output: The token file, replaced if it exists.
-            num_threads: Threads to use, all cores by default. The result does not depend on it.
-            ordinary: Take special tokens as text.
+            field: The files are lines of JSON, and this field holds the text.
+            column: The files are Parquet, and this column holds the text. Needs `pyarrow`.
+            end_of_document: The special token that ends documents: by default `<|endoftext|>`, else the only
+                one that the tokenizer has; `""` for none.
+            ordinary: Take special tokens in the text as text: by default only where `field` or `column` say
+                what a document is.
+            format: `bin`, `npy`, `llm.c` or `datatrove`; by default what the name says (`x.npy`, `x.ds`),
+                else `bin`, the ids alone.
             dtype: Of the ids; by default what the name says (`x.uint32.bin`), else uint16 if the vocabulary
                 fits.
             docs: Also write `OUTPUT.docs`, the token offset of each document's end (uint64).
-            progress: See `train`.
+            shards: Write this many files, `x-00000-of-00004.bin` and so on, cut at documents into about equal
+                shares of the input's bytes; for files whose size is known.
+            shard_tokens: Write files, `x-00000.bin` and so on, that end with the document that brings them to
+                this many tokens; for any input.
+            resume: Keep the whole files of an earlier run of shards that was stopped, and go on after them;
+                the same inputs and options are checked.
+            num_threads: Threads to use, all cores by default. The result does not depend on it.
+            progress: See `train`; encoding also counts `tokens`, without a total.
 
         Returns:
-            What the file holds.
+            What the file holds; of shards the sums, with each of them in `shards`.
 
         Raises:
-            TokenFileError: `dtype` is too small for the vocabulary or contradicts the name of the file.
+            TokenFileError: `dtype`, `format` or shards do not fit the output or the inputs, another encoder
+                is writing there, or there is nothing of the same run to resume.
+            SpecialTokenError: `end_of_document` is no special token, or documents need one and none is given.
+            InputError: A file is not what `field` or `column` say, or damaged.
             OSError: A file cannot be read or written.
         """
         paths = listed_paths(inputs)
         if not paths:
             raise ValueError("no file to encode; give at least one path")
-        num_threads = check_num_threads(num_threads)
+        check_form(paths, field, column)
+        is_text = field is None and column is None
+        options = token_file_options(
+            ordinary=not is_text if ordinary is None else ordinary,
+            end_of_document=end_of_document,
+            format=format,
+            dtype=dtype,
+            docs=docs,
+            shards=shards,
+            shard_tokens=shard_tokens,
+            resume=resume,
+            num_threads=num_threads,
+        )
         with reporter(progress) as callback:
-            sidecar = self._core.encode_file(
-                paths, os.fspath(output), num_threads, ordinary, dtype, docs, callback
-            )
-        return TokenFileInfo.from_sidecar(output, sidecar)
+            if column is not None:
+                texts, sources = parquet_texts(paths, column), parquet_sources(paths)
+                written = self._core.encode_documents(texts, sources, os.fspath(output), options, callback)
+            else:
+                written = self._core.encode_file(paths, field, os.fspath(output), options, callback)
+        return written_info(output, written, is_set=shards is not None or shard_tokens is not None)
+
+    def encode_documents(
+        self,
+        documents: Iterable[Text],
+        output: StrPath,
+        *,
+        end_of_document: str | None = None,
+        ordinary: bool = True,
+        format: Format | None = None,
+        dtype: Literal["uint16", "uint32"] | None = None,
+        docs: bool = False,
+        shard_tokens: int | None = None,
+        resume: bool = False,
+        num_threads: int | None = None,
+        progress: Progress = None,
+    ) -> TokenFileInfo:
+        """Encode documents, in memory or made on the fly, into one token file or several.
+
+        Each document gets the token that ends documents.
+
+        Example:
+            >>> special = ["<|endoftext|>"]
+            >>> tokenizer = Tokenizer.train_from_iterator(["low lower"], 259, special_tokens=special)
+            >>> tokenizer.encode_documents(("low" for _ in range(3)), "low.bin").num_tokens
+            6
+
+        Args:
+            documents: Any iterable of `str` or bytes, read once and not kept.
+            output: See `encode_file`, like the others.
+            end_of_document: See `encode_file`.
+            ordinary: Take special tokens in the documents as text.
+            format: See `encode_file`.
+            dtype: See `encode_file`.
+            docs: See `encode_file`.
+            shard_tokens: See `encode_file`.
+            resume: See `encode_file`. The documents must be the same as before, which cannot be checked;
+                those that are written already are read and passed over.
+            num_threads: See `encode_file`.
+            progress: See `encode_file`.
+
+        Raises:
+            TypeError: An item is neither `str` nor bytes.
+            TokenFileError: See `encode_file`, like the other errors.
+        """
+        check_not_one_text("documents", documents)
+        options = token_file_options(
+            ordinary=ordinary,
+            end_of_document=end_of_document,
+            format=format,
+            dtype=dtype,
+            docs=docs,
+            shards=None,
+            shard_tokens=shard_tokens,
+            resume=resume,
+            num_threads=num_threads,
+        )
+        with reporter(progress) as callback:
+            written = self._core.encode_documents(documents, [], os.fspath(output), options, callback)
+        return written_info(output, written, is_set=shard_tokens is not None)
 
     # --- Ids to text ----------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from tinybpe.arguments import (
     listed_paths,
     listed_strings,
 )
+from tinybpe.corpus import check_form, parquet_texts
 from tinybpe.errors import TrainingError
 from tinybpe.progress import Progress, reporter
 
@@ -54,9 +55,11 @@ class WordCounts:
         pattern: str = "gpt2",
         num_threads: int | None = None,
         max_memory: int | str | None = None,
+        field: str | None = None,
+        column: str | None = None,
         progress: Progress = None,
     ) -> Self:
-        """Count the words of text files, read as bytes.
+        """Count the words of text files, read as bytes; `.gz` and `.zst` are decompressed.
 
         Args:
             files: One path or several. Their order does not matter.
@@ -65,12 +68,15 @@ class WordCounts:
             num_threads: Threads to use, all cores by default. The result does not depend on it.
             max_memory: What the table of distinct words may take, in bytes or as `"2GB"`. Text that needs
                 more is refused.
+            field: The files are lines of JSON, and this field holds the text.
+            column: The files are Parquet, and this column holds the text.
             progress: True shows a bar on stderr; a function is called with `(stage, unit, done, total)`.
 
         Raises:
             TrainingError: There is no file, or the words need more than `max_memory`.
             SpecialTokenError: A special token is empty or given twice.
             PatternError: `pattern` is not a regex.
+            InputError: A file is not what `field` or `column` say, or damaged.
             OSError: A file cannot be read.
         """
         specials = listed_strings("special_tokens", special_tokens)
@@ -79,8 +85,12 @@ class WordCounts:
         paths = listed_paths(files)
         if not paths:
             raise TrainingError("no file to count; give at least one path")
+        check_form(paths, field, column)
+        options = (specials, pattern, num_threads, memory)
         with reporter(progress) as callback:
-            return cls(Counts.from_files(paths, specials, pattern, num_threads, memory, callback))
+            if column is not None:
+                return cls(Counts.from_iterator(parquet_texts(paths, column), *options, callback))
+            return cls(Counts.from_files(paths, field, *options, callback))
 
     @classmethod
     def from_iterator(

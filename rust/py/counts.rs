@@ -4,6 +4,7 @@ use super::convert::check_threads;
 use super::run::{run, run_with, send_texts};
 use crate::monitor::Monitor;
 use crate::pretokenizer::Pretokenizer;
+use crate::reader::Inputs;
 use crate::special::SpecialTokens;
 use crate::word_counts::{Limits, WordCounts};
 use pyo3::prelude::*;
@@ -34,11 +35,11 @@ impl Counting {
     pub fn files(
         &self,
         py: Python<'_>,
-        paths: &[PathBuf],
+        inputs: &Inputs,
         progress: Option<&Py<PyAny>>,
     ) -> PyResult<WordCounts> {
         run(py, progress, |monitor| {
-            WordCounts::from_files(paths, &self.pretokenizer, &self.specials, self.limits, monitor)
+            WordCounts::from_files(inputs, &self.pretokenizer, &self.specials, self.limits, monitor)
         })
     }
 
@@ -68,6 +69,7 @@ impl Counts {
     fn from_files(
         py: Python<'_>,
         paths: Vec<PathBuf>,
+        field: Option<String>,
         special_tokens: Vec<String>,
         pattern: &str,
         num_threads: Option<usize>,
@@ -75,7 +77,7 @@ impl Counts {
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
         let counting = Counting::new(pattern, &special_tokens, num_threads, max_memory)?;
-        Ok(Counts { words: counting.files(py, &paths, progress.as_ref())? })
+        Ok(Counts { words: counting.files(py, &Inputs { paths, field }, progress.as_ref())? })
     }
 
     #[staticmethod]

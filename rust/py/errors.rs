@@ -16,6 +16,7 @@ fn to_py(error: Error) -> PyErr {
             Error::UnknownToken { .. } => ("UnknownTokenError", error.to_string()),
             Error::Vocab(_) => ("VocabError", error.to_string()),
             Error::VocabFile { .. } => ("VocabFileError", error.to_string()),
+            Error::Input { .. } => ("InputError", error.to_string()),
             Error::Training(_) => ("TrainingError", error.to_string()),
             Error::TokenFile { .. } => ("TokenFileError", error.to_string()),
         };

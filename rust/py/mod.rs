@@ -8,6 +8,7 @@ mod counts;
 mod errors;
 mod run;
 mod stream;
+mod token_file;
 mod tokenizer;
 
 use counts::Counts;

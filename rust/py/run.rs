@@ -4,8 +4,8 @@
 use super::CoreResult;
 use super::convert::{at_text, text_bytes};
 use super::errors::internal_error;
-use crate::monitor::Monitor;
-use crate::word_counts::TextBatch;
+use crate::monitor::{Monitor, Phase};
+use crate::reader::TextBatch;
 use pyo3::prelude::*;
 use pyo3::types::PyIterator;
 use std::sync::Mutex;
@@ -100,6 +100,9 @@ impl Attention<'_> {
         let (phase, done, total) = self.monitor.snapshot();
         let (name, unit) = phase.name_and_unit();
         progress.call1(py, (name, unit, done, total))?;
+        if phase == Phase::Encode {
+            progress.call1(py, (name, "tokens", self.monitor.tokens(), 0))?;
+        }
         Ok(())
     }
 }

@@ -3,13 +3,15 @@
 use super::CoreResult;
 use super::convert::{at_text, check_threads, listed_ids, text_bytes, tie_break_named, to_numpy, token_id};
 use super::counts::{Counting, Counts};
-use super::run::{run, run_here};
+use super::run::{run, run_here, run_with, send_texts};
 use super::stream::Stream;
+use super::token_file::{TokenFileOptions, listed_files};
 use crate::encoder::{Encoder, Specials};
 use crate::monitor::Monitor;
 use crate::pretokenizer::Pretokenizer;
+use crate::reader::Inputs;
 use crate::special::{self, SpecialTokens};
-use crate::token_file::{self, Dtype, Options};
+use crate::token_file;
 use crate::trainer::{self, Initial, TieBreak};
 use crate::vocab::{Vocab, show};
 use crate::vocab_file;
@@ -19,6 +21,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 use std::borrow::Borrow;
 use std::path::PathBuf;
+use std::sync::mpsc::sync_channel;
 
 /// A call on less text than this is over before anybody presses a key: it needs no thread of its own.
 const LONG_BYTES: usize = 1 << 20;
@@ -157,6 +160,7 @@ impl Core {
     fn train_files(
         py: Python<'_>,
         paths: Vec<PathBuf>,
+        field: Option<String>,
         vocab_size: usize,
         special_tokens: Vec<String>,
         pattern: &str,
@@ -167,7 +171,7 @@ impl Core {
     ) -> PyResult<Self> {
         let goal = Goal::new(vocab_size, special_tokens.len(), tie_break)?;
         let counting = Counting::new(pattern, &special_tokens, num_threads, max_memory)?;
-        let words = counting.files(py, &paths, progress.as_ref())?;
+        let words = counting.files(py, &Inputs { paths, field }, progress.as_ref())?;
         goal.train(py, words, None, progress.as_ref())
     }
 
@@ -331,24 +335,43 @@ impl Core {
         Stream::new(slf, ordinary)
     }
 
-    fn encode_file(
+    fn encode_file<'py>(
         &self,
-        py: Python<'_>,
-        inputs: Vec<PathBuf>,
+        py: Python<'py>,
+        paths: Vec<PathBuf>,
+        field: Option<String>,
         output: PathBuf,
-        num_threads: Option<usize>,
-        ordinary: bool,
-        dtype: Option<&str>,
-        docs: bool,
+        options: TokenFileOptions,
         progress: Option<Py<PyAny>>,
-    ) -> PyResult<Py<PyAny>> {
-        check_threads(num_threads)?;
-        let dtype = dtype.map(Dtype::from_name).transpose()?;
-        let options = Options { num_threads, ordinary, dtype, docs, chunk_bytes: None };
-        let sidecar = run(py, progress.as_ref(), |monitor| {
-            token_file::encode_file(&self.encoder, &self.sha256, &inputs, &output, options, monitor)
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let options = options.checked()?;
+        let inputs = Inputs { paths, field };
+        let written = run(py, progress.as_ref(), |monitor| {
+            token_file::encode_file(&self.encoder, &self.sha256, &inputs, &output, &options, monitor)
         })?;
-        Ok(py.import("json")?.call_method1("loads", (sidecar.to_string(),))?.unbind())
+        listed_files(py, written)
+    }
+
+    fn encode_documents<'py>(
+        &self,
+        documents: &Bound<'py, PyAny>,
+        sources: Vec<(String, u64)>,
+        output: PathBuf,
+        options: TokenFileOptions,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = documents.py();
+        let options = options.checked()?;
+        let documents = documents.try_iter()?.unbind();
+        let (sender, batches) = sync_channel(2);
+        let encode = |monitor: &Monitor| {
+            let Core { encoder, sha256 } = self;
+            token_file::encode_documents(encoder, sha256, batches, &sources, &output, &options, monitor)
+        };
+        let written = run_with(py, progress.as_ref(), &Monitor::default(), encode, |attention| {
+            Python::attach(|py| send_texts(documents.bind(py), sender, attention))
+        })?;
+        listed_files(py, written)
     }
 
     fn decode_bytes<'py>(&self, py: Python<'py>, ids: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {

@@ -48,7 +48,8 @@ fn gpt2() -> Result<Pretokenizer> {
 
 /// The text of `tokenizer.json`, read back and found to be the same tokenizer. `path` is for messages.
 pub fn write(path: &Path, vocab: &Vocab, pattern: &str) -> Result<String> {
-    if let Some(construct) = read_otherwise(pattern) {
+    let construct = read_otherwise(pattern).or(matches_nothing(pattern).then_some(NOTHING));
+    if let Some(construct) = construct {
         let reason = format!(
             "the pattern `{pattern}` cannot be saved: {construct}, so Hugging Face's regex engine would split text otherwise; \
              write the pattern without it"
@@ -203,6 +204,11 @@ pub fn parse(path: &Path, text: &str) -> Result<(Vocab, String)> {
     let vocab = file.vocab(model, added)?;
     if ignore_merges {
         file.check_merges_reach_all(&vocab)?;
+    }
+    // What was saved here was checked then; the check costs more than all the rest of a small file.
+    if own.is_none() && matches_nothing(&pattern) {
+        return file
+            .refuse(format!("the pattern `{pattern}` is not supported: {NOTHING}, so ids would differ"));
     }
     if own.is_some_and(|sha256| sha256 != vocab.sha256(&pattern)) {
         return file.refuse(format!(
@@ -619,6 +625,7 @@ fn read_otherwise(pattern: &str) -> Option<&'static str> {
             '[' => in_class += 1,
             ']' if in_class > 0 => in_class -= 1,
             _ if in_class > 0 => {}
+            '{' if rest.starts_with("{,") => return Some("`{,…}` is a count there, and text here"),
             '^' | '$' => return Some("`^` and `$` match at every line there, and at the text's ends here"),
             // `\p{N}+` ends a name, not a count.
             '}' if rest[1..].starts_with('+') && counted(&pattern[..i]) => {
@@ -632,11 +639,35 @@ fn read_otherwise(pattern: &str) -> Option<&'static str> {
                 if flags.contains(['m', 's', 'x', 'u', 'U', 'R']) {
                     return Some("flags other than `i` mean something else there");
                 }
+                if flags.contains('i') && !folds_alike(&rest[2 + flags.len()..]) {
+                    return Some("`i` lets one letter stand for two there, as `ß` for `ss`, and never here");
+                }
             }
             _ => {}
         }
     }
     None
+}
+
+/// Whether a case-insensitive group, from its `:` on, means the same to both engines: plain ASCII letters, and none of the
+/// pairs for which a single character stands.
+fn folds_alike(rest: &str) -> bool {
+    let Some((group, _)) = rest.strip_prefix(':').and_then(|rest| rest.split_once(')')) else { return false };
+    let group = group.to_ascii_lowercase();
+    group.bytes().all(|b| b.is_ascii_alphabetic() || matches!(b, b'\'' | b'|' | b' '))
+        && !["ff", "fi", "fl", "ss", "st"].iter().any(|pair| group.contains(pair))
+}
+
+const NOTHING: &str =
+    "it matches nothing at some places, where Hugging Face's engine and this one go on differently";
+
+/// Whether a pattern matches nothing at some place: there the two engines go on in different ways.
+fn matches_nothing(pattern: &str) -> bool {
+    const PLACES: &str = "a Bc12 \n\n.'s\u{e9}\u{3042}_\t";
+    let Ok(regex) = fancy_regex::Regex::new(pattern) else { return false };
+    ["", PLACES]
+        .iter()
+        .any(|text| regex.find_iter(text).any(|found| found.is_ok_and(|found| found.as_str().is_empty())))
 }
 
 /// Whether the text before a `}` is a count such as `{1,3`.
@@ -655,6 +686,11 @@ mod tests {
             assert_eq!(read_otherwise(Pretokenizer::new(name).unwrap().pattern()), None, "{name}");
         }
         assert_eq!(read_otherwise(r"[^$^]|\p{N}{1,3}|\$\^|\p{L}+|(?i:a)|(?<=x)[\]$]"), None);
+        for pattern in [r"(?i:strasse)", r"(?i)a", r"(?i:ß)", r"(?i:[a-z])", r"a{,2}"] {
+            assert!(read_otherwise(pattern).is_some(), "{pattern}");
+        }
+        assert_eq!(read_otherwise(r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|\p{L}+"), None);
+        assert!(["", "a*", r"\b|.", "(?=a)|."].iter().all(|pattern| matches_nothing(pattern)));
         for pattern in [r"\s++$", "^a", r"\p{N}{1,3}+", "(?s).", "(?m:.)", "(?i-s:.)", "a{2}+"] {
             assert!(read_otherwise(pattern).is_some(), "{pattern}");
         }

@@ -8,40 +8,12 @@ mod file;
 use crate::error::{Error, Result};
 use crate::monitor::{Monitor, Phase};
 use crate::pretokenizer::Pretokenizer;
-use crate::reader::{self, ChunkReader};
+use crate::reader::{self, Batches, Chunk, ChunkReader, Chunks, Content, Inputs, TextBatch};
 use crate::special::SpecialTokens;
-use counter::lock;
 pub use counter::{Counter, Worker};
 use rustc_hash::FxHashMap;
-use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::mpsc::Receiver;
-
-/// Texts in one allocation.
-#[derive(Clone, Debug, Default)]
-pub struct TextBatch {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
-}
-
-impl TextBatch {
-    /// Adds a text.
-    pub fn push(&mut self, text: &[u8]) {
-        self.bytes.extend_from_slice(text);
-        self.ends.push(self.bytes.len());
-    }
-
-    /// Bytes in all texts together.
-    #[must_use]
-    pub fn num_bytes(&self) -> usize {
-        self.bytes.len()
-    }
-
-    fn texts(&self) -> impl Iterator<Item = &[u8]> {
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts.zip(&self.ends).map(|(start, &end)| &self.bytes[start..end])
-    }
-}
 
 /// A word of more bytes is worth a warning.
 pub const LONG_WORD_BYTES: usize = 1 << 16;
@@ -70,27 +42,18 @@ impl WordCounts {
     /// Counts the pieces of files, read in parallel.
     ///
     /// # Errors
-    /// [`Error::Io`] with the file, [`Error::Pattern`] from a custom regex, [`Error::Training`] if the words need more
-    /// memory than allowed, [`Error::Interrupted`].
+    /// [`Error::Io`] or [`Error::Input`] with the file, [`Error::Pattern`] from a custom regex, [`Error::Training`] if the
+    /// words need more memory than allowed, [`Error::Interrupted`].
     pub fn from_files(
-        paths: &[PathBuf],
+        inputs: &Inputs,
         pretokenizer: &Pretokenizer,
         specials: &SpecialTokens,
         limits: Limits,
         monitor: &Monitor,
     ) -> Result<Self> {
-        let reader = ChunkReader::new(paths, pretokenizer.clone(), specials.clone(), reader::CHUNK_BYTES)?;
-        monitor.begin(Phase::Count, reader.total_bytes());
-        let pool = reader::thread_pool(limits.num_threads)?;
-        let counter = Counter::new(pretokenizer, specials, limits.max_memory);
-        let workers = reader::for_each_chunk(
-            &pool,
-            &Mutex::new(reader),
-            monitor,
-            || counter.worker(),
-            |worker, text, _| worker.add(text),
-        )?;
-        counter.finish(workers)
+        let reader = ChunkReader::new(inputs, pretokenizer.clone(), specials.clone(), reader::CHUNK_BYTES)?;
+        monitor.begin(Phase::Count, reader.total_bytes().unwrap_or(0));
+        Self::from_chunks(reader, inputs, pretokenizer, specials, limits, monitor)
     }
 
     /// Counts the pieces of texts that arrive in batches, until the sender hangs up; each text is apart from the others.
@@ -106,27 +69,31 @@ impl WordCounts {
         monitor: &Monitor,
     ) -> Result<Self> {
         monitor.begin(Phase::Count, 0);
+        let batches = Batches::new(batches, 0);
+        Self::from_chunks(batches, &Inputs::default(), pretokenizer, specials, limits, monitor)
+    }
+
+    fn from_chunks(
+        chunks: impl Chunks,
+        inputs: &Inputs,
+        pretokenizer: &Pretokenizer,
+        specials: &SpecialTokens,
+        limits: Limits,
+        monitor: &Monitor,
+    ) -> Result<Self> {
         let counter = Counter::new(pretokenizer, specials, limits.max_memory);
-        // Dropped at the first error, so that the sender does not wait for a reader that is gone.
-        let batches = Mutex::new(Some(batches));
-        let run = || {
-            let mut worker = counter.worker();
-            loop {
-                monitor.check()?;
-                let next = lock(&batches).as_ref().and_then(|batches| batches.recv().ok());
-                let Some(batch) = next else { return Ok(worker) };
-                for text in batch.texts() {
-                    worker.add(text)?;
-                }
-                monitor.advance(batch.bytes.len() as u64);
+        let count = |worker: &mut Worker<'_>, text: &[u8], chunk: &Chunk| match &chunk.content {
+            Content::Text => worker.add(text),
+            Content::Lines => inputs.for_each_line(text, chunk, |document, _| worker.add(document)),
+            Content::Documents(ends) => {
+                let mut start = 0;
+                ends.iter().try_for_each(|&end| worker.add(&text[std::mem::replace(&mut start, end)..end]))
             }
         };
-        let workers = reader::thread_pool(limits.num_threads)?.broadcast(|_| {
-            run().inspect_err(|_| {
-                lock(&batches).take();
-            })
-        });
-        counter.finish(workers.into_iter().collect::<Result<_>>()?)
+        let pool = reader::thread_pool(limits.num_threads)?;
+        let workers =
+            reader::for_each_chunk(&pool, &Mutex::new(chunks), monitor, || counter.worker(), count)?;
+        counter.finish(workers)
     }
 
     /// Takes words with their counts; one that stands several times is summed up.

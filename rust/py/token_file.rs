@@ -1,0 +1,46 @@
+//! Options of token files out of Python, and what was written back to it.
+
+use super::convert::check_threads;
+use crate::token_file::{Dtype, Layout, Options, Shards, Written};
+use pyo3::prelude::*;
+
+/// A dict of options: every key is there.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub struct TokenFileOptions {
+    num_threads: Option<usize>,
+    ordinary: bool,
+    end_of_document: Option<String>,
+    dtype: Option<String>,
+    format: Option<String>,
+    docs: bool,
+    shards: Option<u32>,
+    shard_tokens: Option<u64>,
+    resume: bool,
+    chunk_bytes: Option<usize>,
+}
+
+impl TokenFileOptions {
+    pub fn checked(self) -> PyResult<Options> {
+        check_threads(self.num_threads)?;
+        let shards = self.shards.map(Shards::Count).or(self.shard_tokens.map(Shards::Tokens));
+        Ok(Options {
+            num_threads: self.num_threads,
+            ordinary: self.ordinary,
+            end_of_document: self.end_of_document,
+            dtype: self.dtype.as_deref().map(Dtype::from_name).transpose()?,
+            layout: self.format.as_deref().map(Layout::from_name).transpose()?,
+            docs: self.docs,
+            shards,
+            resume: self.resume,
+            chunk_bytes: self.chunk_bytes,
+        })
+    }
+}
+
+/// The files written, each with its sidecar, as a list of pairs.
+pub fn listed_files(py: Python<'_>, written: Vec<Written>) -> PyResult<Bound<'_, PyAny>> {
+    let loads = py.import("json")?.getattr("loads")?;
+    let pairs = written.into_iter().map(|(path, sidecar)| Ok((path, loads.call1((sidecar.to_string(),))?)));
+    Ok(pairs.collect::<PyResult<Vec<_>>>()?.into_pyobject(py)?.into_any())
+}
