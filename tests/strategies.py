@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from tinybpe import Tokenizer
 from tinybpe.reference import ReferenceTokenizer, TieBreak
 
+EMPTY_MATCHES = r"b*"
 # Custom ones: with gaps between matches, with empty matches, and with look-ahead.
-CUSTOM_PATTERNS = [r"\p{L}+|[0-9]{1,2}", r"b*", r"[a-z]+(?=\s)|\s+|[^\s]"]
+CUSTOM_PATTERNS = [r"\p{L}+|[0-9]{1,2}", EMPTY_MATCHES, r"[a-z]+(?=\s)|\s+|[^\s]"]
 PATTERNS = ["gpt2", "cl100k", "o200k", *CUSTOM_PATTERNS]
 TIE_BREAKS: list[TieBreak] = ["bytes", "huggingface"]
 
