@@ -244,7 +244,7 @@ mod tests {
             ("{\"text\": \"a\"} x", "column 15"),
             ("{\"text\": \"a\", \"text\": \"b\"}", "stands twice"),
             ("[]", "a JSON object"),
-            ("{\"text\": \"\\ud800\"}", "surrogate"),
+            ("{\"text\": \"\\ud800\"}", "hex escape"),
             ("{\"text\": \"a", "EOF"),
         ] {
             let message = read(&format!("\n{line}\n"), "text").unwrap_err();
