@@ -37,10 +37,11 @@ pub(super) fn for_each_line(
     let (mut start, mut lines) = (0, 0);
     while start < text.len() {
         let end = memchr::memchr(b'\n', &text[start..]).map_or(text.len(), |at| start + at + 1);
-        let line = &text[start..end];
+        // Without the line end, which is no part of the JSON: so a line that was cut is told as such.
+        let line = text[start..end].trim_ascii_end();
         lines += 1;
         start = end;
-        if line.trim_ascii().is_empty() {
+        if line.is_empty() {
             continue;
         }
         let document = text_of(line, field).map_err(|reason| Error::Input {
