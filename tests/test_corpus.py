@@ -319,13 +319,18 @@ def test_command(tokenizer: Tokenizer, folder: Path, capsys: pytest.CaptureFixtu
 
 @pytest.mark.fault("B6")
 def test_two_encoders_at_one_destination(tokenizer: Tokenizer, folder: Path) -> None:
-    def second() -> Iterator[str]:
-        yield "first"
+    large = "once " * 1_000_000
+
+    def texts() -> Iterator[str]:
+        # More than is taken from an iterator ahead, so the encoder is at work when the second one comes.
+        for _ in range(5):
+            yield large
         with pytest.raises(TokenFileError, match=r"x\.bin: another encoder is writing"):
             tokenizer.encode_file("x.txt", "x.bin")
         tokenizer.encode_file("x.txt", "y.bin")
 
-    tokenizer.encode_documents(second(), "x.bin")
-    assert open_ids("x.bin").tolist() == [*tokenizer.encode("first"), tokenizer.special_tokens[SPECIAL]]
+    info = tokenizer.encode_documents(texts(), "x.bin")
+    assert (info.num_documents, info.num_bytes) == (5, 5 * len(large))
+    TokenFileInfo.read("x.bin", verify=True)
     tokenizer.encode_file("x.txt", "x.bin")
     assert not list(folder.glob(".*"))

@@ -37,7 +37,7 @@ pub(super) fn for_each_line(
     let (mut start, mut lines) = (0, 0);
     while start < text.len() {
         let end = memchr::memchr(b'\n', &text[start..]).map_or(text.len(), |at| start + at + 1);
-        // Without the end of the line, which in an open string would be a control character at column 0.
+        // Without the line end, which is no part of the JSON: so a line that was cut is told as such.
         let line = text[start..end].trim_ascii_end();
         lines += 1;
         start = end;
