@@ -105,6 +105,7 @@ def test_error_classes() -> None:
         "PatternError",
         "TrainingError",
         "TokenFileError",
+        "InputError",
     }
     assert {error.__name__ for error in classes if issubclass(error, ValueError)} == value_errors
 
