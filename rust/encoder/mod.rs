@@ -22,8 +22,8 @@ use cache::PieceCache;
 use joints::{Joints, Memo};
 use merge::Merger;
 use pairs::PairTable;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, OnceLock};
 
 /// A vocabulary and a pattern, ready to encode on any number of threads.
 pub struct Encoder {
@@ -33,8 +33,9 @@ pub struct Encoder {
     /// Ids of the special tokens, in the order of `specials`.
     special_ids: Vec<u32>,
     pairs: PairTable,
-    /// A faster way to the ids of a piece, where the vocabulary allows it.
-    joints: Option<Joints>,
+    /// A faster way to the ids of a piece, where the vocabulary allows it. Made for the first piece: it takes a tenth of a
+    /// second, and many who load a tokenizer encode nothing with it.
+    joints: OnceLock<Option<Joints>>,
     byte_ids: [u32; 256],
     /// Workers of calls that ended, with what their caches have learned.
     idle: Mutex<Vec<Worker>>,
@@ -75,7 +76,6 @@ impl Encoder {
         let contents: Vec<String> = vocab.specials().iter().map(|special| special.content.clone()).collect();
         let special_ids = vocab.specials().iter().map(|special| special.id).collect();
         let pairs = PairTable::new(&vocab);
-        let joints = Joints::new(&vocab, &pairs);
         let byte_ids = std::array::from_fn(|byte| u8::try_from(byte).map_or(0, |byte| vocab.byte_id(byte)));
         let specials = SpecialTokens::new(&contents)?;
         Ok(Encoder {
@@ -84,7 +84,7 @@ impl Encoder {
             specials,
             special_ids,
             pairs,
-            joints,
+            joints: OnceLock::new(),
             byte_ids,
             idle: Mutex::default(),
         })
@@ -223,7 +223,8 @@ impl Encoder {
             let found = pieces.next_ends(ends)?;
             let Some(&last) = ends[..found].last() else { return Ok(()) };
             cache.encode(text, start, &ends[..found], ids, |piece, ids| {
-                let joints = self.joints.as_ref().filter(|_| piece.len() <= joints::LONGEST);
+                let joints = self.joints.get_or_init(|| Joints::new(&self.vocab, &self.pairs)).as_ref();
+                let joints = joints.filter(|_| piece.len() <= joints::LONGEST);
                 if !joints.is_some_and(|joints| joints.encode(piece, &self.pairs, memo, ids)) {
                     merger.encode(piece, &self.byte_ids, &self.pairs, ids);
                 }
