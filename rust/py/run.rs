@@ -9,7 +9,7 @@ use crate::reader::TextBatch;
 use pyo3::prelude::*;
 use pyo3::types::PyIterator;
 use std::sync::Mutex;
-use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 /// How often the calling thread looks for signals while the core works.
@@ -47,18 +47,20 @@ pub fn run_with<T: Send>(
     let attention = Attention { progress, monitor, reported: Mutex::new(Instant::now()) };
     let (outcome, raised) = py.detach(|| {
         std::thread::scope(|scope| {
-            let waiting = std::thread::current();
+            // Nothing is sent: the work ends this end, by returning or by panicking.
+            let (working, ended) = sync_channel::<()>(0);
             let handle = scope.spawn(move || {
-                let result = work(monitor);
-                waiting.unpark();
-                result
+                let _working = working;
+                work(monitor)
             });
             let mut raised = meanwhile(&attention).err();
-            while !handle.is_finished() {
+            loop {
                 if raised.is_some() {
                     monitor.stop();
                 }
-                std::thread::park_timeout(SIGNALS_EVERY);
+                if ended.recv_timeout(SIGNALS_EVERY) != Err(RecvTimeoutError::Timeout) {
+                    break;
+                }
                 if raised.is_none() {
                     raised = Python::attach(|py| attention.pay(py)).err();
                 }
