@@ -1,64 +1,168 @@
-//! Pieces seen before, with their ids: two tables of bounded size.
+//! Pieces seen before, with their ids: three tables of bounded size.
 //!
-//! The first is direct-mapped. A slot is 32 bytes: the piece itself as an integer (up to 15 bytes, its length above them) and
-//! up to four ids. A hit costs one cache line and copies four ids whatever their number; the length of `ids` says how
-//! many count. What a slot held before is overwritten: in text that is rarer. Pieces are looked up a block at a time, so
-//! that the processor fetches the slots together.
+//! Two for nearly all pieces. A slot holds a piece itself as integers, and its ids: one of 32 bytes a piece of up to 15 bytes
+//! and four ids, one of 64 bytes a piece of up to 30 bytes and eight ids. A hit copies all of the room whatever the
+//! number of ids; the length of `ids` says how many count. Two slots stand together, and a piece may be in either: a new
+//! one takes the first place, the one there the second, and that one is lost.
 //!
-//! The second takes pieces that are longer or make more ids, Japanese for instance: slots that point into one store of
-//! bytes and ids. When the store is full, all is forgotten. Pieces over 255 bytes are merged each time.
+//! Pieces are looked up a block at a time: the processor is told of all slots before the first is read. A plain read in place
+//! of the prefetch holds up all that follows it: twice as slow on German.
+//!
+//! A table begins small, in the second-level cache, and doubles when pieces have pushed out half as many others as it
+//! has slots, up to a limit: the rare words of a large text are worth a look into memory, while text of few words stays in
+//! the nearer caches.
+//!
+//! The third is for longer pieces and those with more ids. It is small: in code few of them come again and again, in Japanese
+//! they are frequent and come once. A store of 48,000, emptied when full, was tried first and is slower there by a fifth.
+//!
+//! Tried: one table of 64-byte slots for all, which keeps half as many pieces in the nearer caches: a third slower on C;
+//! ids of two bytes where the vocabulary fits, so that more have room, which costs more on each hit than it saves; huge
+//! pages, without effect.
 
 use crate::piece_key::{SHORT, hash, short_key};
 
-/// Four megabytes: in a core's share of the caches for the most part, and enough for all but the rare pieces.
-const SHORT_BITS: u32 = 17;
-const INLINE: usize = 4;
-/// Longest piece of the second.
+/// Longest piece of the second table.
+const MEDIUM: usize = 2 * SHORT;
+/// Bits of the number of slots, first and at most, of a table with `K` keys a slot: half a megabyte to 32 and 8.
+const BITS: [(u32, u32); 2] = [(14, 20), (13, 17)];
+/// Longest piece of the third table, and bits of its number of slots.
 const LONG: usize = 255;
-const LONG_BITS: u32 = 16;
-/// Slots of the second table in use before it is emptied.
-const LONG_FULL: usize = (1 << LONG_BITS) * 3 / 4;
+const LONG_BITS: u32 = 12;
 /// Pieces looked up together.
 const BLOCK: usize = 32;
+/// Ids for each key of a slot.
+const IDS: usize = 4;
 
+/// A piece of up to 15 bytes for each of the `K` keys, and its ids.
 #[derive(Clone, Copy)]
-struct Short {
-    /// The piece, its length in bits 120 to 123, the number of ids above. 0 is an empty slot.
-    key: u128,
-    ids: [u32; INLINE],
+struct Slot<const K: usize> {
+    /// The piece, each part's length in bits 120 to 123 (0 in an empty slot), the number of ids less one above the last.
+    keys: [u128; K],
+    ids: [[u32; IDS]; K],
 }
 
 const NUM_IDS_SHIFT: u32 = 124;
 const KEY_MASK: u128 = (1 << NUM_IDS_SHIFT) - 1;
 
-/// A piece in the store of the second table; `num_ids` 0 is an empty slot.
-#[derive(Clone, Copy, Default)]
+impl<const K: usize> Slot<K> {
+    const EMPTY: Self = Slot { keys: [0; K], ids: [[0; IDS]; K] };
+
+    #[inline]
+    fn holds(&self, keys: [u128; K]) -> bool {
+        let last = K - 1;
+        self.keys[..last] == keys[..last] && self.keys[last] & KEY_MASK == keys[last]
+    }
+
+    /// Appends the ids. All of the room is copied, and what does not count cut off.
+    #[inline]
+    #[allow(clippy::cast_possible_truncation)] // four bits
+    fn append(&self, ids: &mut Vec<u32>) {
+        let len = ids.len() + (self.keys[K - 1] >> NUM_IDS_SHIFT) as usize + 1;
+        ids.extend_from_slice(self.ids.as_flattened());
+        ids.truncate(len);
+    }
+}
+
+/// Slots that one cache line, or two lines side by side, hold.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Pair<const K: usize>([Slot<K>; 2]);
+
+impl<const K: usize> Pair<K> {
+    /// Puts a slot first; the second is lost. Whether there was one.
+    fn push(&mut self, slot: Slot<K>) -> bool {
+        let [first, second] = &mut self.0;
+        let lost = second.keys[0] != 0;
+        *second = *first;
+        *first = slot;
+        lost
+    }
+}
+
+struct Table<const K: usize> {
+    pairs: Vec<Pair<K>>,
+    shift: u32,
+    /// Pieces pushed out by others since the table has this size.
+    num_lost: usize,
+}
+
+impl<const K: usize> Table<K> {
+    fn new(bits: u32) -> Self {
+        Table { pairs: vec![Pair([Slot::EMPTY; 2]); 1 << (bits - 1)], shift: 65 - bits, num_lost: 0 }
+    }
+
+    /// The place of a piece. It is under way when the caller comes back to it.
+    #[inline]
+    #[allow(clippy::cast_possible_truncation)] // shifted below the number of pairs
+    fn home(&self, keys: [u128; K]) -> usize {
+        let at = (keys.into_iter().fold(0, |state, key| hash(key, state)) >> self.shift) as usize;
+        prefetch(&self.pairs[at]);
+        at
+    }
+
+    #[inline]
+    fn get(&self, at: usize, keys: [u128; K]) -> Option<&Slot<K>> {
+        let pair = &self.pairs[at].0;
+        // A number, not a branch, which would be mispredicted half of the time.
+        let slot = &pair[usize::from(!pair[0].holds(keys))];
+        slot.holds(keys).then_some(slot)
+    }
+
+    /// Remembers ids, of which there is room for `K * IDS`.
+    fn insert(&mut self, at: usize, mut keys: [u128; K], new: &[u32]) {
+        keys[K - 1] |= (new.len() as u128 - 1) << NUM_IDS_SHIFT;
+        let mut slot = Slot { keys, ..Slot::EMPTY };
+        slot.ids.as_flattened_mut()[..new.len()].copy_from_slice(new);
+        self.num_lost += usize::from(self.pairs[at].push(slot));
+    }
+
+    /// Doubles the table if too small; call it when no places in it are held.
+    fn grow(&mut self) {
+        let bits = 65 - self.shift;
+        if self.num_lost < self.pairs.len() || bits == BITS[K - 1].1 {
+            return;
+        }
+        let old = std::mem::replace(self, Table::new(bits + 1));
+        for slot in old.pairs.iter().flat_map(|pair| pair.0.iter().rev()).filter(|slot| slot.keys[0] != 0) {
+            let mut keys = slot.keys;
+            keys[K - 1] &= KEY_MASK;
+            let at = self.home(keys);
+            self.pairs[at].push(*slot);
+        }
+    }
+}
+
+/// Tells the processor that this will be read soon.
+#[inline]
+fn prefetch<const K: usize>(pair: &Pair<K>) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: nothing is read, any address is allowed.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(pair).cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    std::hint::black_box(pair.0[0].keys[0]);
+}
+
+/// A piece of any length, and its ids.
+#[derive(Clone, Default)]
 struct Long {
-    hash: u64,
-    bytes_at: u32,
-    ids_at: u32,
-    len: u8,
-    num_ids: u8,
+    piece: Vec<u8>,
+    ids: Vec<u32>,
 }
 
 /// One thread's cache.
 pub(super) struct PieceCache {
-    short: Vec<Short>,
+    short: Table<1>,
+    medium: Table<2>,
+    /// Made for the first such piece.
     long: Vec<Long>,
-    num_long: usize,
-    bytes: Vec<u8>,
-    ids: Vec<u32>,
 }
 
 impl PieceCache {
     pub fn new() -> Self {
-        PieceCache {
-            short: vec![Short { key: 0, ids: [0; INLINE] }; 1 << SHORT_BITS],
-            long: Vec::new(),
-            num_long: 0,
-            bytes: Vec::new(),
-            ids: Vec::new(),
-        }
+        PieceCache { short: Table::new(BITS[0].0), medium: Table::new(BITS[1].0), long: Vec::new() }
     }
 
     /// Appends the ids of the pieces of `text` from `start` on that end at `ends`; `encode` is asked where they are not
@@ -71,37 +175,33 @@ impl PieceCache {
         ids: &mut Vec<u32>,
         mut encode: impl FnMut(&[u8], &mut Vec<u32>),
     ) {
+        self.short.grow();
+        self.medium.grow();
         for block in ends.chunks(BLOCK) {
+            // Key 0, which no piece has, for one that is too long.
             let mut keys = [(0, 0); BLOCK];
-            let (mut from, mut touched) = (start, 0);
+            let mut from = start;
             for (key, &end) in keys.iter_mut().zip(block) {
                 let len = end as usize - from;
-                // Key 0, which no piece has, for one that is too long.
                 if len <= SHORT {
                     let bytes = short_key(text, from, len);
-                    *key = (bytes, (hash(bytes, 0) >> (64 - SHORT_BITS)) as usize);
-                    touched |= self.short[key.1].key;
+                    *key = (bytes, self.short.home([bytes]));
                 }
                 from = end as usize;
             }
-            // The slots were read for this alone: they are under way when their turn comes.
-            std::hint::black_box(touched);
-            ids.reserve(INLINE * BLOCK);
+            ids.reserve(IDS * BLOCK);
             for (&(key, at), &end) in keys.iter().zip(block) {
-                let (slot, end) = (&self.short[at], end as usize);
-                if slot.key & KEY_MASK == key && key != 0 {
-                    let len = ids.len() + (slot.key >> NUM_IDS_SHIFT) as usize;
-                    ids.extend_from_slice(&slot.ids);
-                    ids.truncate(len);
-                } else {
-                    self.encode_missed(&text[start..end], key, at, ids, &mut encode);
+                let end = end as usize;
+                match self.short.get(at, [key]) {
+                    Some(slot) if key != 0 => slot.append(ids),
+                    _ => self.encode_missed(&text[start..end], key, at, ids, &mut encode),
                 }
                 start = end;
             }
         }
     }
 
-    /// Encodes a piece that the first table does not hold, and remembers it.
+    /// Encodes a piece that is not in the first table, where its place would be `at`, and remembers it.
     #[inline(never)]
     fn encode_missed(
         &mut self,
@@ -111,70 +211,76 @@ impl PieceCache {
         ids: &mut Vec<u32>,
         encode: &mut impl FnMut(&[u8], &mut Vec<u32>),
     ) {
-        let before = ids.len();
-        // A piece of few bytes makes few ids, and is never in the second table.
-        let long = (piece.len() > INLINE && piece.len() <= LONG).then(|| long_hash(piece));
-        if let Some(found) = long.and_then(|hash| self.find_long(piece, hash)) {
-            let from = found.ids_at as usize;
-            return ids.extend_from_slice(&self.ids[from..from + usize::from(found.num_ids)]);
+        // A piece of few bytes makes few ids, and is in the first table alone.
+        let medium = (piece.len() > IDS && piece.len() <= MEDIUM).then(|| {
+            let (first, second) = piece.split_at(piece.len().min(SHORT));
+            let keys = [first, second].map(|part| short_key(part, 0, part.len()));
+            (self.medium.home(keys), keys)
+        });
+        if let Some(slot) = medium.and_then(|(at, keys)| self.medium.get(at, keys)) {
+            return slot.append(ids);
         }
+        let long = if piece.len() > 2 * IDS { self.long_place(piece) } else { None };
+        if let Some(long) = long.and_then(|at| self.long.get(at)).filter(|long| long.piece == piece) {
+            return ids.extend_from_slice(&long.ids);
+        }
+        let before = ids.len();
         encode(piece, ids);
         let new = &ids[before..];
-        if key != 0 && new.len() <= INLINE {
-            let slot = &mut self.short[at];
-            slot.key = key | (new.len() as u128) << NUM_IDS_SHIFT;
-            slot.ids[..new.len()].copy_from_slice(new);
-        } else if let Some(hash) = long {
-            self.insert_long(piece, hash, new);
+        if key != 0 && new.len() <= IDS {
+            self.short.insert(at, [key], new);
+        } else if let Some((at, keys)) = medium.filter(|_| new.len() <= 2 * IDS) {
+            self.medium.insert(at, keys, new);
+        } else if let Some(long) = long.and_then(|at| self.long.get_mut(at)) {
+            piece.clone_into(&mut long.piece);
+            new.clone_into(&mut long.ids);
         }
     }
 
-    fn find_long(&self, piece: &[u8], hash: u64) -> Option<Long> {
-        let mut at = long_home(hash);
-        loop {
-            let slot = *self.long.get(at)?;
-            if slot.num_ids == 0 {
-                return None;
-            }
-            let from = slot.bytes_at as usize;
-            if slot.hash == hash && &self.bytes[from..from + usize::from(slot.len)] == piece {
-                return Some(slot);
-            }
-            at = (at + 1) & (self.long.len() - 1);
+    /// The place of a piece in the third table.
+    #[allow(clippy::cast_possible_truncation)] // shifted below the number of slots
+    fn long_place(&mut self, piece: &[u8]) -> Option<usize> {
+        if piece.len() > LONG {
+            return None;
         }
-    }
-
-    fn insert_long(&mut self, piece: &[u8], hash: u64, ids: &[u32]) {
-        if self.num_long == LONG_FULL || self.long.is_empty() {
-            self.long.clear();
+        if self.long.is_empty() {
             self.long.resize(1 << LONG_BITS, Long::default());
-            self.bytes.clear();
-            self.ids.clear();
-            self.num_long = 0;
         }
-        let place = || Some((u32::try_from(self.bytes.len()).ok()?, u32::try_from(self.ids.len()).ok()?));
-        // A piece within LONG has a length and a number of ids that fit.
-        let Some((bytes_at, ids_at)) = place() else { return };
-        let (Ok(len), Ok(num_ids)) = (u8::try_from(piece.len()), u8::try_from(ids.len())) else { return };
-        let mut at = long_home(hash);
-        while self.long[at].num_ids != 0 {
-            at = (at + 1) & (self.long.len() - 1);
-        }
-        self.long[at] = Long { hash, bytes_at, ids_at, len, num_ids };
-        self.bytes.extend_from_slice(piece);
-        self.ids.extend_from_slice(ids);
-        self.num_long += 1;
+        let keys = piece.chunks(SHORT).map(|part| short_key(part, 0, part.len()));
+        Some((keys.fold(0, |state, key| hash(key, state)) >> (64 - LONG_BITS)) as usize)
     }
 }
 
-fn long_hash(piece: &[u8]) -> u64 {
-    let mut state = piece.len() as u64;
-    for start in (0..piece.len()).step_by(SHORT) {
-        state = hash(short_key(piece, start, SHORT.min(piece.len() - start)), state);
-    }
-    state
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn long_home(hash: u64) -> usize {
-    (hash >> (64 - LONG_BITS)) as usize
+    /// Any ids, of another number and other numbers for other pieces.
+    fn ids_of(piece: &[u8]) -> impl Iterator<Item = u32> + '_ {
+        let num_ids = 1 + usize::from(piece[0]) % 12;
+        piece.iter().take(num_ids).map(|&byte| 1000 * u32::from(byte) + u32::try_from(piece.len()).unwrap())
+    }
+
+    #[test]
+    fn knows_what_it_was_told_however_full_it_is() {
+        let (mut text, mut ends, mut expected) = (Vec::new(), Vec::new(), Vec::new());
+        for i in 0..150_000_u32 {
+            let start = text.len();
+            let len = if i % 50 == 0 { 300 } else { 1 + i as usize % 40 };
+            text.extend(i.wrapping_mul(0x9E37_79B9).to_be_bytes().iter().cycle().take(len));
+            ends.push(u32::try_from(text.len()).unwrap());
+            expected.extend(ids_of(&text[start..]));
+        }
+        let mut cache = PieceCache::new();
+        for _ in 0..3 {
+            let (mut ids, mut start) = (Vec::new(), 0);
+            for ends in ends.chunks(1000) {
+                cache.encode(&text, start, ends, &mut ids, |piece, ids| ids.extend(ids_of(piece)));
+                start = ends[ends.len() - 1] as usize;
+            }
+            assert!(ids == expected);
+        }
+        assert!(cache.short.shift < Table::<1>::new(BITS[0].0).shift);
+        assert!(cache.medium.shift < Table::<2>::new(BITS[1].0).shift);
+    }
 }
