@@ -6,6 +6,7 @@
 //!
 //! Time O(text): a piece that is not cached costs about as much per byte whatever its length. Memory: a cache of fixed size per thread.
 
+mod batch;
 mod cache;
 mod joints;
 mod longest;
@@ -18,11 +19,11 @@ use crate::pretokenizer::Pretokenizer;
 use crate::reader;
 use crate::special::{self, SpecialTokens};
 use crate::vocab::Vocab;
+pub use batch::Batch;
 use cache::PieceCache;
 use joints::{Joints, Memo};
 use merge::Merger;
 use pairs::PairTable;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, OnceLock};
 
 /// A vocabulary and a pattern, ready to encode on any number of threads.
@@ -233,55 +234,6 @@ impl Encoder {
         }
     }
 
-    /// Encodes many texts on many threads; the result is that of encoding one after the other.
-    ///
-    /// # Errors
-    /// As [`Encoder::encode`], the first in the order of the texts, with the index in the message; [`Error::Interrupted`].
-    pub fn encode_batch(
-        &self,
-        texts: &[&[u8]],
-        specials: Specials<'_>,
-        num_threads: Option<usize>,
-        monitor: &Monitor,
-    ) -> Result<Vec<Vec<u32>>> {
-        let num_bytes: usize = texts.iter().map(|text| text.len()).sum();
-        let one = |worker: &mut Worker, index: usize| {
-            monitor.check()?;
-            let mut ids = Vec::with_capacity(texts[index].len() / 4 + 1);
-            self.encode_parts(worker, texts[index], specials, &mut ids, monitor)
-                .map_err(|e| at_index(e, index))?;
-            ids.shrink_to_fit();
-            Ok(ids)
-        };
-        if num_threads == Some(1) || texts.len() < 2 || num_bytes < PARALLEL_BYTES {
-            let mut worker = self.worker();
-            let all = (0..texts.len()).map(|index| one(&mut worker, index)).collect();
-            self.put_back(worker);
-            return all;
-        }
-        let pool = reader::thread_pool(num_threads)?;
-        let next = AtomicUsize::new(0);
-        let parts = pool.broadcast(|_| {
-            let mut worker = self.worker();
-            let mut done = Vec::new();
-            loop {
-                // A few texts at a time, so that small ones do not fight for the counter.
-                let from = next.fetch_add(BATCH, Relaxed);
-                for index in from..texts.len().min(from + BATCH) {
-                    done.push((index, one(&mut worker, index)));
-                }
-                if from + BATCH >= texts.len() {
-                    break;
-                }
-            }
-            self.put_back(worker);
-            done
-        });
-        let mut all: Vec<(usize, Result<Vec<u32>>)> = parts.into_iter().flatten().collect();
-        all.sort_unstable_by_key(|&(index, _)| index);
-        all.into_iter().map(|(_, ids)| ids).collect()
-    }
-
     /// The bytes that `ids` stand for.
     ///
     /// # Errors
@@ -297,11 +249,6 @@ impl Encoder {
     }
 }
 
-/// Less text than this is encoded faster by the calling thread than threads are started.
-const PARALLEL_BYTES: usize = 1 << 17;
-/// Texts that a thread takes at a time.
-const BATCH: usize = 16;
-
 fn refuse(refused: &SpecialTokens, text: &[u8]) -> Result<()> {
     let Some(found) = refused.find(text, 0) else { return Ok(()) };
     let token = &refused.tokens()[found.index];
@@ -311,11 +258,4 @@ fn refuse(refused: &SpecialTokens, text: &[u8]) -> Result<()> {
          To encode it as ordinary text, pass disallowed_special=() or call encode_ordinary.",
         found.start
     )))
-}
-
-fn at_index(error: Error, index: usize) -> Error {
-    match error {
-        Error::SpecialToken(message) => Error::SpecialToken(format!("text {index}: {message}")),
-        other => other,
-    }
 }

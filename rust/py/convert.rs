@@ -1,5 +1,7 @@
 //! Python arguments -> core values, and ids -> arrays.
 
+use super::run::run_here;
+use crate::encoder::Batch;
 use crate::error::Error;
 use crate::token_file::Dtype;
 use crate::trainer::TieBreak;
@@ -75,4 +77,13 @@ pub fn to_numpy(py: Python<'_>, ids: Vec<u32>, vocab_size: usize) -> Bound<'_, P
         Dtype::Uint16 => ids.into_iter().map(|id| id as u16).collect::<Vec<_>>().into_pyarray(py).into_any(),
         Dtype::Uint32 => ids.into_pyarray(py).into_any(),
     }
+}
+
+/// [`to_numpy`] for the ids of many texts, one after the other.
+pub fn batch_to_numpy(py: Python<'_>, batch: Batch, vocab_size: usize) -> PyResult<Bound<'_, PyAny>> {
+    Ok(match Dtype::for_vocab(vocab_size) {
+        #[allow(clippy::cast_possible_truncation)] // the vocabulary fits
+        Dtype::Uint16 => run_here(py, || Ok(batch.flat(|id| id as u16)))?.into_pyarray(py).into_any(),
+        Dtype::Uint32 => run_here(py, || Ok(batch.into_ids()))?.into_pyarray(py).into_any(),
+    })
 }

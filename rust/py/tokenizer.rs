@@ -1,12 +1,14 @@
 //! The class `Core`: a tokenizer as Python holds it.
 
 use super::CoreResult;
-use super::convert::{at_text, check_threads, listed_ids, text_bytes, tie_break_named, to_numpy, token_id};
+use super::convert::{
+    at_text, batch_to_numpy, check_threads, listed_ids, text_bytes, tie_break_named, to_numpy, token_id,
+};
 use super::counts::{Counting, Counts};
 use super::run::{run, run_here, run_with, send_texts};
 use super::stream::Stream;
 use super::token_file::{TokenFileOptions, listed_files};
-use crate::encoder::{Encoder, Specials};
+use crate::encoder::{Batch, Encoder, Specials};
 use crate::monitor::Monitor;
 use crate::pretokenizer::Pretokenizer;
 use crate::reader::Inputs;
@@ -138,7 +140,7 @@ impl Core {
         allowed: Option<Vec<String>>,
         refused: Option<Vec<String>>,
         num_threads: Option<usize>,
-    ) -> PyResult<Vec<Vec<u32>>> {
+    ) -> PyResult<Batch> {
         check_threads(num_threads)?;
         let items: Vec<Bound<'_, PyAny>> = texts.iter().collect();
         let one = |(index, item)| text_bytes(item).map_err(|error| at_text(texts.py(), error, index));
@@ -299,14 +301,17 @@ impl Core {
         Ok(to_numpy(text.py(), ids, self.vocab_size()))
     }
 
-    fn encode_batch(
+    fn encode_batch<'py>(
         &self,
-        texts: &Bound<'_, PyList>,
+        texts: &Bound<'py, PyList>,
         allowed: Option<Vec<String>>,
         disallowed: Option<Vec<String>>,
         num_threads: Option<usize>,
-    ) -> PyResult<Vec<Vec<u32>>> {
-        self.encode_texts(texts, allowed, disallowed, num_threads)
+    ) -> PyResult<Bound<'py, PyList>> {
+        let py = texts.py();
+        let batch = self.encode_texts(texts, allowed, disallowed, num_threads)?;
+        let lists: Vec<_> = batch.texts().map(|ids| PyList::new(py, ids)).collect::<PyResult<_>>()?;
+        PyList::new(py, lists)
     }
 
     fn encode_batch_to_numpy<'py>(
@@ -317,18 +322,9 @@ impl Core {
         num_threads: Option<usize>,
     ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyArray1<u64>>)> {
         let py = texts.py();
-        let all = self.encode_texts(texts, allowed, disallowed, num_threads)?;
-        let (ids, offsets) = run_here(py, || {
-            let mut offsets = Vec::with_capacity(all.len() + 1);
-            let mut num_ids = 0;
-            offsets.push(0);
-            for ids in &all {
-                num_ids += ids.len() as u64;
-                offsets.push(num_ids);
-            }
-            Ok((all.concat(), offsets))
-        })?;
-        Ok((to_numpy(py, ids, self.vocab_size()), offsets.into_pyarray(py)))
+        let batch = self.encode_texts(texts, allowed, disallowed, num_threads)?;
+        let offsets = batch.offsets().into_pyarray(py);
+        Ok((batch_to_numpy(py, batch, self.vocab_size())?, offsets))
     }
 
     fn stream(slf: Py<Self>, ordinary: bool) -> Stream {

@@ -299,7 +299,7 @@ pub fn encode(data: &[u8]) {
     assert_eq!(encoder.decode(allowed.iter().copied().map(i64::from)).unwrap(), text);
     let batch =
         encoder.encode_batch(&[text, learn], Specials::Allowed, Some(1), &Monitor::default()).unwrap();
-    assert_eq!(batch[0], allowed);
+    assert_eq!(batch.texts().next().unwrap(), allowed);
     let all = SpecialTokens::new(&[END.to_owned()]).unwrap();
     let refusing = Specials::Listed { allowed: &tinybpe::special::NONE, refused: &all };
     let refused = encoder.encode(text, refusing, &mut Vec::new(), &Monitor::default());

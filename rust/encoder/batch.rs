@@ -1,0 +1,170 @@
+//! Many texts -> ids, on many threads.
+//!
+//! A thread takes a few texts at a time and appends their ids to one vector of its own, so that a short text costs no
+//! allocation. Joining the vectors is the only copy, and the threads share it.
+
+use super::{Encoder, Specials, Worker};
+use crate::error::{Error, Result};
+use crate::monitor::Monitor;
+use crate::reader;
+use rayon::ThreadPool;
+use rayon::prelude::*;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// Less text than this is encoded faster by the calling thread than threads are started.
+const PARALLEL_BYTES: usize = 1 << 17;
+/// Texts that a thread takes at a time, so that small ones do not fight for the counter.
+const TAKEN: usize = 16;
+
+/// The ids of many texts.
+pub struct Batch {
+    /// By thread, the ids of the texts that it took.
+    parts: Vec<Vec<u32>>,
+    /// By text. Those that were taken together follow each other in one part.
+    places: Vec<Place>,
+    pool: Option<ThreadPool>,
+}
+
+/// Where the ids of a text are.
+#[derive(Clone, Copy)]
+struct Place {
+    part: usize,
+    start: usize,
+    end: usize,
+}
+
+/// What one thread made: the ids, and for each text its index and where its ids end.
+type Part = (Vec<u32>, Vec<(usize, usize)>);
+
+impl Encoder {
+    /// Encodes many texts on many threads; the result is that of encoding one after the other.
+    ///
+    /// # Errors
+    /// As [`Encoder::encode`], the first in the order of the texts, with the index in the message; [`Error::Interrupted`].
+    pub fn encode_batch(
+        &self,
+        texts: &[&[u8]],
+        specials: Specials<'_>,
+        num_threads: Option<usize>,
+        monitor: &Monitor,
+    ) -> Result<Batch> {
+        let num_bytes: usize = texts.iter().map(|text| text.len()).sum();
+        let alone = num_threads == Some(1) || texts.len() < 2 || num_bytes < PARALLEL_BYTES;
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut worker = self.worker();
+            let part = self.encode_some(&mut worker, texts, specials, &next, monitor);
+            self.put_back(worker);
+            part
+        };
+        let pool = if alone { None } else { Some(reader::thread_pool(num_threads)?) };
+        let made = pool.as_ref().map_or_else(|| vec![work()], |pool| pool.broadcast(|_| work()));
+        let mut batch = Batch { parts: Vec::with_capacity(made.len()), places: Vec::new(), pool };
+        batch.places.resize(texts.len(), Place { part: 0, start: 0, end: 0 });
+        let mut failed = None;
+        for result in made {
+            match result {
+                Ok((ids, ends)) => {
+                    let mut start = 0;
+                    for (index, end) in ends {
+                        batch.places[index] = Place { part: batch.parts.len(), start, end };
+                        start = end;
+                    }
+                    batch.parts.push(ids);
+                }
+                Err((index, _)) if failed.as_ref().is_some_and(|&(first, _)| first < index) => {}
+                Err(error) => failed = Some(error),
+            }
+        }
+        failed.map_or(Ok(batch), |(index, error)| Err(at_index(error, index)))
+    }
+
+    /// Takes texts from `next` on until there are none left. The error has the index of its text.
+    fn encode_some(
+        &self,
+        worker: &mut Worker,
+        texts: &[&[u8]],
+        specials: Specials<'_>,
+        next: &AtomicUsize,
+        monitor: &Monitor,
+    ) -> std::result::Result<Part, (usize, Error)> {
+        let (mut ids, mut ends) = (Vec::new(), Vec::new());
+        loop {
+            let from = next.fetch_add(TAKEN, Relaxed);
+            for (index, text) in texts.iter().enumerate().skip(from).take(TAKEN) {
+                let encoded = monitor
+                    .check()
+                    .and_then(|()| self.encode_parts(worker, text, specials, &mut ids, monitor));
+                if let Err(error) = encoded {
+                    // No more is taken. What has been taken comes before, and may hold an earlier error.
+                    next.fetch_max(texts.len(), Relaxed);
+                    return Err((index, error));
+                }
+                ends.push((index, ids.len()));
+            }
+            if from.saturating_add(TAKEN) >= texts.len() {
+                return Ok((ids, ends));
+            }
+        }
+    }
+}
+
+impl Batch {
+    /// The ids of each text.
+    #[must_use]
+    pub fn texts(&self) -> impl ExactSizeIterator<Item = &[u32]> {
+        self.places.iter().map(|place| &self.parts[place.part][place.start..place.end])
+    }
+
+    /// Where the ids of each text begin in [`Batch::flat`], and in the end their number.
+    #[must_use]
+    pub fn offsets(&self) -> Vec<u64> {
+        let mut offsets = Vec::with_capacity(self.places.len() + 1);
+        let mut num_ids = 0;
+        offsets.push(0);
+        offsets.extend(self.texts().map(|ids| {
+            num_ids += ids.len() as u64;
+            num_ids
+        }));
+        offsets
+    }
+
+    /// The ids of all texts in one vector, each converted.
+    #[must_use]
+    pub fn flat<T: Clone + Default + Send>(&self, convert: impl Fn(u32) -> T + Sync) -> Vec<T> {
+        let mut flat = vec![T::default(); self.parts.iter().map(Vec::len).sum()];
+        let mut rest = &mut flat[..];
+        let mut copies = Vec::with_capacity(self.places.len() / TAKEN + 1);
+        for taken in self.places.chunks(TAKEN) {
+            let (first, last) = (taken[0], taken[taken.len() - 1]);
+            let ids = &self.parts[first.part][first.start..last.end];
+            let (to, after) = rest.split_at_mut(ids.len());
+            copies.push((to, ids));
+            rest = after;
+        }
+        let copy = |(to, ids): (&mut [T], &[u32])| {
+            to.iter_mut().zip(ids).for_each(|(to, &id)| *to = convert(id));
+        };
+        match &self.pool {
+            Some(pool) => pool.install(|| copies.into_par_iter().for_each(copy)),
+            None => copies.into_iter().for_each(copy),
+        }
+        flat
+    }
+
+    /// [`Batch::flat`] of the ids as they are: nothing is copied if one thread made them all.
+    #[must_use]
+    pub fn into_ids(mut self) -> Vec<u32> {
+        match &mut self.parts[..] {
+            [ids] => std::mem::take(ids),
+            _ => self.flat(|id| id),
+        }
+    }
+}
+
+fn at_index(error: Error, index: usize) -> Error {
+    match error {
+        Error::SpecialToken(message) => Error::SpecialToken(format!("text {index}: {message}")),
+        other => other,
+    }
+}
