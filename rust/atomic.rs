@@ -13,6 +13,8 @@ use std::{
     fs::File,
     io::{self, BufWriter, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
+    sync::mpsc::{SyncSender, sync_channel},
+    thread::JoinHandle,
 };
 use tempfile::NamedTempFile;
 
@@ -21,6 +23,37 @@ use tempfile::NamedTempFile;
 pub struct AtomicFile {
     writer: BufWriter<NamedTempFile>,
     path: PathBuf,
+    /// Bytes appended that no flush to the disk has been asked for.
+    unflushed: usize,
+    flusher: Option<Flusher>,
+}
+
+/// Bytes after which a long file is flushed while it is still being written: the disk then works beside the processor, and
+/// the flush at the end, which someone waits for, has little left to do.
+const FLUSH_EVERY: usize = 16 << 20;
+
+/// A thread that flushes a file whenever it is told to.
+#[derive(Debug)]
+struct Flusher {
+    tell: SyncSender<()>,
+    thread: JoinHandle<io::Result<()>>,
+}
+
+impl Flusher {
+    fn start(file: &File) -> io::Result<Self> {
+        let file = file.try_clone()?;
+        let (tell, told) = sync_channel(1);
+        let flush = move || told.into_iter().try_for_each(|()| file.sync_data());
+        Ok(Self { tell, thread: std::thread::Builder::new().spawn(flush)? })
+    }
+
+    /// A failed flush is told once by the system; it may not be lost.
+    fn end(self) -> io::Result<()> {
+        drop(self.tell);
+        self.thread
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("the thread that flushes the file has failed")))
+    }
 }
 
 impl AtomicFile {
@@ -54,7 +87,7 @@ impl AtomicFile {
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         step(&path)?;
         let temporary = builder.tempfile_in(folder(&path)).map_err(Error::io(&path))?;
-        Ok(Self { writer: BufWriter::with_capacity(1 << 16, temporary), path })
+        Ok(Self { writer: BufWriter::with_capacity(1 << 16, temporary), path, unflushed: 0, flusher: None })
     }
 
     /// The name that the file will have.
@@ -69,7 +102,23 @@ impl AtomicFile {
     /// [`Error::Io`] if the disk is full, or fails otherwise.
     pub fn append(&mut self, bytes: &[u8]) -> Result<()> {
         step(&self.path)?;
-        self.writer.write_all(bytes).map_err(Error::io(&self.path))
+        self.writer.write_all(bytes).map_err(Error::io(&self.path))?;
+        self.unflushed += bytes.len();
+        if self.unflushed >= FLUSH_EVERY {
+            self.unflushed = 0;
+            self.flush_meanwhile().map_err(Error::io(&self.path))?;
+        }
+        Ok(())
+    }
+
+    fn flush_meanwhile(&mut self) -> io::Result<()> {
+        let flusher = match &mut self.flusher {
+            Some(flusher) => flusher,
+            none => none.insert(Flusher::start(self.writer.get_ref().as_file())?),
+        };
+        // Refused while a flush waits to begin, which will take these bytes too, or after one that has failed: `settle` tells.
+        let _ = flusher.tell.try_send(());
+        Ok(())
     }
 
     /// Flushes what was appended to the disk, where that may fail without harm: for files that belong together, before the
@@ -80,6 +129,7 @@ impl AtomicFile {
     pub fn settle(&mut self) -> Result<()> {
         step(&self.path)?;
         self.writer.flush().map_err(Error::io(&self.path))?;
+        self.flusher.take().map_or(Ok(()), Flusher::end).map_err(Error::io(&self.path))?;
         self.writer.get_ref().as_file().sync_all().map_err(Error::io(&self.path))
     }
 
@@ -101,12 +151,10 @@ impl AtomicFile {
     ///
     /// # Errors
     /// [`Error::Io`]; unless the last step, flushing the folder, is what failed, the old file is as it was.
-    pub fn commit(self) -> Result<()> {
-        let Self { writer, path } = self;
-        step(&path)?;
+    pub fn commit(mut self) -> Result<()> {
+        self.settle()?;
+        let Self { writer, path, .. } = self;
         let temporary = writer.into_inner().map_err(|e| Error::io(&path)(e.into_error()))?;
-        step(&path)?;
-        temporary.as_file().sync_all().map_err(Error::io(&path))?;
         step(&path)?;
         temporary.persist(&path).map_err(|e| Error::io(&path)(e.error))?;
         step(&path)?;
