@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import random
 
 from hypothesis import strategies as st
 from tinybpe import Tokenizer
@@ -37,6 +38,28 @@ texts = st.one_of(
         lambda t: t[0] * t[1] + t[2]
     ),
 )
+
+_UNASSIGNED = ["\u0378", "\ufdd0", "\uffff", "\U0001fffe", "\U000e0fff", "\U0010ffff"]
+_ODD = [
+    *_LETTERS,
+    *_SPACES * 2,
+    *_GROUPS * 2,
+    *_UNASSIGNED,
+    *"'\u02b0\u0301\u0e31\u0903\u20dd\ufe0f\u200b\ufeff\u1680\u2028\u2167\u0966\u2460\U0001d7d8\ud55c\U00020000",
+    "'ſ'LL",
+    "\U0001f468\u200d\U0001f469\u200d\U0001f467\ufe0f",
+    "\U0001f1e6\U0001f1f9",
+    "123456",
+    "ZeroOne",
+    "\n\n ",
+]
+
+
+def adversarial_texts(number: int) -> list[str]:
+    """Texts of whatever a pattern treats in a way of its own, the same in each run and far more than Hypothesis draws."""
+    chance = random.Random(number)
+    return ["".join(chance.choices(_ODD, k=chance.randrange(1, 16))) for _ in range(number)]
+
 
 byte_texts = st.one_of(
     st.binary(max_size=60),

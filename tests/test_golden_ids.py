@@ -12,7 +12,7 @@ import tiktoken
 import tokenizers as hf
 from conftest import shared_file
 from hypothesis import given
-from strategies import texts
+from strategies import adversarial_texts, texts
 from tinybpe import Tokenizer
 from tinybpe.errors import VocabFileError
 from tinybpe.reference import PATTERNS, ReferenceTokenizer
@@ -141,6 +141,16 @@ def test_gpt2_equals_reference_on_random_text(text: str) -> None:
 def reference_gpt2() -> ReferenceTokenizer:
     tokenizer = gpt2()
     return ReferenceTokenizer(tokenizer.vocab, tokenizer.merges, tokenizer.special_tokens)
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_equals_tiktoken_and_tokenizers_on_adversarial_text(pattern: str, tmp_path: Path) -> None:
+    odd = adversarial_texts(50_000)
+    from_ranks(pattern).save(tmp_path)
+    ours = from_ranks(pattern).encode_ordinary_batch(odd)
+    assert ours == tiktoken_encoding(pattern).encode_ordinary_batch(odd)
+    theirs = hf.Tokenizer.from_file(str(tmp_path / "tokenizer.json")).encode_batch_fast(odd)
+    assert ours == [encoding.ids for encoding in theirs]
 
 
 # --- Ids recorded by others ---------------------------------------------------------------------------------
