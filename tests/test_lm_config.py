@@ -41,7 +41,7 @@ def test_precedence(tmp_path: Path) -> None:
     config, name = resolve({"lr": 0.25}, None, str(file))
     assert (config.optim.lr, config.optim.beta1, config.run.max_iters, name) == (0.25, 0.8, 70, "default")
     assert config.optim.cosine_cycle_iters == 70
-    assert config.optim.warmup_iters == 3
+    assert config.optim.warmup_iters == 7
     file.write_text('preset = "muon"\n')
     assert resolve({}, None, str(file))[0].optim.optimizer == "muon"
 

@@ -126,7 +126,7 @@ class OptimConfig(Checked):
         "way down from lr to min_lr after warmup; wsd stays at lr and decays over the last part",
         choices=("cosine", "linear", "wsd", "constant"),
     )
-    warmup_iters: int | None = setting(None, "steps of linear warmup; 4 % of the steps if not given", low=0)
+    warmup_iters: int | None = setting(None, "steps of linear warmup; a tenth of the steps if not given", low=0)
     cosine_cycle_iters: int | None = setting(
         None, "step at which min_lr is reached; max_iters if not given", low=1
     )
@@ -262,7 +262,7 @@ def from_values(values: dict[str, Any]) -> Config:
     if optim.cosine_cycle_iters is None:
         optim.cosine_cycle_iters = steps
     if optim.warmup_iters is None:
-        optim.warmup_iters = max(1, round(0.04 * optim.cosine_cycle_iters))
+        optim.warmup_iters = max(1, round(0.1 * optim.cosine_cycle_iters))
     if optim.warmup_iters > optim.cosine_cycle_iters:
         problems.append(f"`--warmup-iters` {optim.warmup_iters} of only {optim.cosine_cycle_iters} steps")
     if optim.min_lr > optim.lr:
