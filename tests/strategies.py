@@ -56,7 +56,7 @@ _ODD = [
 
 
 def adversarial_texts(number: int) -> list[str]:
-    """Texts of whatever a pattern treats in a way of its own, the same in each run and far more than Hypothesis draws."""
+    """Texts of what patterns treat in ways of their own, the same in each run, more than Hypothesis draws."""
     chance = random.Random(number)
     return ["".join(chance.choices(_ODD, k=chance.randrange(1, 16))) for _ in range(number)]
 

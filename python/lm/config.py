@@ -126,7 +126,7 @@ class OptimConfig(Checked):
         "way down from lr to min_lr after warmup; wsd stays at lr and decays over the last part",
         choices=("cosine", "linear", "wsd", "constant"),
     )
-    warmup_iters: int | None = setting(None, "steps of linear warmup; a tenth of the steps if not given", low=0)
+    warmup_iters: int | None = setting(None, "steps of linear warmup; a tenth of all if not given", low=0)
     cosine_cycle_iters: int | None = setting(
         None, "step at which min_lr is reached; max_iters if not given", low=1
     )
