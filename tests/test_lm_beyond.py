@@ -27,11 +27,13 @@ def losses(run: Path) -> list[float]:
     return [row["loss"] for row in read_metrics(run / "metrics.jsonl") if "loss" in row]
 
 
-def torchrun(folder: Path, name: str, *flags: str, **changes: object) -> subprocess.CompletedProcess[str]:
+def torchrun(
+    folder: Path, name: str, *flags: str, program: tuple[str, ...] = ("-m", "lm.train"), **changes: object
+) -> subprocess.CompletedProcess[str]:
     file = folder / f"{name}.toml"
     file.write_text(tiny_config(folder, name, **changes).to_toml())
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += ["-m", "lm.train", "--config", str(file), "--threads", "1", *flags]
+    command += [*program, "--config", str(file), "--threads", "1", *flags]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
 
@@ -48,6 +50,21 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
     assert a.state["identity"] == b.state["identity"]
     for name, tensor in a.model.items():
         torch.testing.assert_close(tensor, b.model[name], rtol=1e-3, atol=1e-4)
+
+
+def test_a_stop_of_the_first_process_alone_ends_all(tmp_path: Path) -> None:
+    """It alone evaluates; the others, in their next step, may not be waited for."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import dataclasses, math, sys\n"
+        "from lm import train, trainer\n"
+        "evaluate = trainer.Trainer.evaluate\n"
+        "trainer.Trainer.evaluate = lambda *a, **b: dataclasses.replace(evaluate(*a, **b), loss=math.nan)\n"
+        "sys.exit(train.main())\n"
+    )
+    done = torchrun(tmp_path, "two", program=(str(program),), accumulate=2)
+    assert done.returncode == 1
+    assert "validation loss is not finite at step 6" in done.stdout
 
 
 @pytest.mark.fault("L8")

@@ -70,8 +70,5 @@ def joined(device: torch.device) -> Iterator[Processes]:
     dist.init_process_group(backend, timeout=timedelta(hours=2))
     try:
         yield Processes(dist.get_rank(), dist.get_world_size())
-        # They leave together: the first still evaluates and writes, and torchrun ends all when one that left
-        # early is aborted by its connections to the others (seen once in some dozens of runs).
-        dist.barrier()
     finally:
         dist.destroy_process_group()

@@ -193,6 +193,11 @@ def train(
         stopped = follow(trainer)
         if processes.main:
             finish(trainer, stopped)
+        if not stopped:
+            # They leave together: one that had left while the first still evaluated was once aborted by its
+            # connections to it, and torchrun ended the run. After a stop of the first alone, such as a
+            # validation loss that is not finite, the others are not here to meet.
+            processes.largest(0)
     if stopped or trainer.save_failed:
         raise SystemExit(128 + trainer.stop_signal if trainer.stop_signal else 1)
     return run
