@@ -91,13 +91,11 @@ impl<const K: usize> Table<K> {
         Table { pairs: vec![Pair([Slot::EMPTY; 2]); 1 << (bits - 1)], shift: 65 - bits, num_lost: 0 }
     }
 
-    /// The place of a piece. It is under way when the caller comes back to it.
+    /// The place of a piece.
     #[inline]
     #[allow(clippy::cast_possible_truncation)] // shifted below the number of pairs
     fn home(&self, keys: [u128; K]) -> usize {
-        let at = (keys.into_iter().fold(0, |state, key| hash(key, state)) >> self.shift) as usize;
-        prefetch(&self.pairs[at]);
-        at
+        (keys.into_iter().fold(0, |state, key| hash(key, state)) >> self.shift) as usize
     }
 
     #[inline]
@@ -134,7 +132,7 @@ impl<const K: usize> Table<K> {
 
 /// Tells the processor that this will be read soon.
 #[inline]
-fn prefetch<const K: usize>(pair: &Pair<K>) {
+fn prefetch(pair: &Pair<1>) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: nothing is read, any address is allowed.
     unsafe {
@@ -186,6 +184,7 @@ impl PieceCache {
                 if len <= SHORT {
                     let bytes = short_key(text, from, len);
                     *key = (bytes, self.short.home([bytes]));
+                    prefetch(&self.short.pairs[key.1]);
                 }
                 from = end as usize;
             }

@@ -4,7 +4,7 @@
 //! into a cache of pieces seen before, else by merging. The pair of lowest rank is merged first, the leftmost where it stands
 //! several times, until no pair of neighbours is a merge.
 //!
-//! Time O(text): a piece that is not cached costs about as much per byte whatever its length. Memory: a cache of fixed size per thread.
+//! Time O(text): a piece that is not cached costs about as much per byte whatever its length. Memory: a cache of bounded size per thread.
 
 mod batch;
 mod cache;
