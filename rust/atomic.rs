@@ -3,7 +3,7 @@
 //! A file is written under a temporary name in its own folder, flushed to the disk, and then renamed: a
 //! reader sees the old file or the new one, never half of either, and a full disk or a kill leaves the old
 //! one as it was. The folder is flushed too, so that the rename itself survives a power cut. Cost: two
-//! flushes to the disk per file.
+//! flushes to the disk per file, and of a long one more while it is written.
 //!
 //! Rejected: writing in place (a full disk destroys the file that was there), and a temporary name in the
 //! system's own folder (a rename between file systems is a copy).
@@ -96,7 +96,7 @@ impl AtomicFile {
         &self.path
     }
 
-    /// Appends `bytes`: [`Write::write_all`] with the error tied to the file.
+    /// Appends `bytes`, with the error tied to the file.
     ///
     /// # Errors
     /// [`Error::Io`] if the disk is full, or fails otherwise.
@@ -159,16 +159,6 @@ impl AtomicFile {
         temporary.persist(&path).map_err(|e| Error::io(&path)(e.error))?;
         step(&path)?;
         sync_folder(folder(&path)).map_err(Error::io(&path))
-    }
-}
-
-impl Write for AtomicFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.writer.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.writer.flush()
     }
 }
 
