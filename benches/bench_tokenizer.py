@@ -347,14 +347,17 @@ def main(argv: list[str]) -> int:
     parser.add_argument("what", choices=tuple(PEERS))
     parser.add_argument("texts", nargs="+", metavar="TEXT")
     parser.add_argument("--peers", metavar="PYTHON", help="interpreter of an environment with the others")
-    known = sorted({name for peers in PEERS.values() for name in peers})
-    parser.add_argument("--only", nargs="+", choices=known, help="these peers alone (default: all known)")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="these peers alone (default: all known)")
     parser.add_argument("--turns", type=int, default=5, metavar="N", help="runs of each (default: 5)")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), metavar="N", help="default: all cores")
     parser.add_argument("--vocab-size", type=int, default=32_000, metavar="N", help="ids to train")
     parser.add_argument("--tok", metavar="DIR", help="the tokenizer to encode with; its pattern is gpt2")
     parser.add_argument("--out", default="bench", metavar="NAME", help="writes NAME.md and NAME.png")
     arguments = parser.parse_args(argv)
+    if unknown := set(arguments.only or ()) - set(PEERS[arguments.what]):
+        parser.error(
+            f"{arguments.what} has no {', '.join(sorted(unknown))}; --only takes {PEERS[arguments.what]}"
+        )
     if arguments.what != "train" and arguments.tok is None:
         parser.error(f"{arguments.what} needs --tok")
     with tempfile.TemporaryDirectory() as folder:
