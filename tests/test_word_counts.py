@@ -8,7 +8,7 @@ from functools import reduce
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from strategies import PATTERNS, TIE_BREAKS, byte_texts, corpora, special_token_lists
 from tinybpe import Tokenizer, WordCounts
@@ -194,6 +194,7 @@ def test_progress_tells_both_phases(stories: str) -> None:
     first_tie_break=st.sampled_from(TIE_BREAKS),
     num_merges=st.integers(0, 40),
 )
+@example(["aa"], ["aaa"], ["aa"], 0, "gpt2", "bytes", "bytes", 1)  # an ordinary token that is to be special
 def test_going_on_equals_the_reference(
     first: list[str | bytes],
     corpus: list[str | bytes],
@@ -216,7 +217,7 @@ def test_going_on_equals_the_reference(
 
     num_initial = len(ordinary) if tie_break == "huggingface" else 256 + len(initial.merges)
     expected = train_merges(
-        corpus, num_initial + num_merges, specials, pattern, tie_break, initial=initial.merges
+        corpus, num_initial + num_merges, new + old, pattern, tie_break, initial=initial.merges
     )
     assert tokenizer.merges == expected
     assert initial.vocab.items() <= tokenizer.vocab.items()
