@@ -56,11 +56,11 @@ def test_a_stop_of_the_first_process_alone_ends_all(tmp_path: Path) -> None:
     """It alone evaluates; the others, in their next step, may not be waited for."""
     program = tmp_path / "program.py"
     program.write_text(
-        "import dataclasses, math, sys\n"
-        "from lm import train, trainer\n"
+        "import dataclasses, math\n"
+        "from lm import processes, train, trainer\n"
         "evaluate = trainer.Trainer.evaluate\n"
         "trainer.Trainer.evaluate = lambda *a, **b: dataclasses.replace(evaluate(*a, **b), loss=math.nan)\n"
-        "sys.exit(train.main())\n"
+        "processes.leave(train.main)\n"
     )
     done = torchrun(tmp_path, "two", program=(str(program),), accumulate=2)
     assert done.returncode == 1

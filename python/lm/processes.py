@@ -9,11 +9,14 @@ on whether to stop.
 
 from __future__ import annotations
 
+import atexit
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import NoReturn
 
 import torch
 import torch.distributed as dist
@@ -72,3 +75,24 @@ def joined(device: torch.device) -> Iterator[Processes]:
         yield Processes(dist.get_rank(), dist.get_world_size())
     finally:
         dist.destroy_process_group()
+
+
+def leave(command: Callable[[], int]) -> NoReturn:
+    """Run a command and end the process with its exit code.
+
+    One process of several skips the end of the interpreter: threads of gloo, which outlive the group once DDP
+    has used it, may still let go of a tensor and ask for the interpreter, and then abort the process
+    (pytorch#179291). `SystemExit` has to carry a number, as all commands' do.
+    """
+    try:
+        code = command()
+    except SystemExit as end:
+        if world_size() == 1 or not isinstance(end.code, int):
+            raise
+        code = end.code
+    if world_size() > 1:
+        atexit._run_exitfuncs()  # TensorBoard's rows, for instance
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    raise SystemExit(code)

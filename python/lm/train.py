@@ -23,7 +23,7 @@ from lm.config import Config, ConfigError, add_flags, from_values, layers, prese
 from lm.data import read_sidecar, to_device
 from lm.devices import SelfTestError, pick_device, self_test, set_precision
 from lm.optim import clip_gradients
-from lm.processes import joined
+from lm.processes import joined, leave
 from lm.report import write_report
 from lm.runlog import duration, lock, say
 from lm.trainer import DivergedError, Interrupted, Trainer
@@ -193,11 +193,6 @@ def train(
         stopped = follow(trainer)
         if processes.main:
             finish(trainer, stopped)
-        if not stopped:
-            # They leave together: one that had left while the first still evaluated was once aborted by its
-            # connections to it, and torchrun ended the run. After a stop of the first alone, such as a
-            # validation loss that is not finite, the others are not here to meet.
-            processes.largest(0)
     if stopped or trainer.save_failed:
         raise SystemExit(128 + trainer.stop_signal if trainer.stop_signal else 1)
     return run
@@ -275,4 +270,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    leave(main)
