@@ -3,14 +3,25 @@
 /// Longest piece, in bytes, that is a key by itself.
 pub(crate) const SHORT: usize = 15;
 
+/// What keeps the bytes of a piece, by their number. A shift by a variable number of 128 bits takes ten instructions.
+const MASKS: [u128; SHORT + 1] = {
+    let mut masks = [0; SHORT + 1];
+    let mut len = 1;
+    while len <= SHORT {
+        masks[len] = masks[len - 1] << 8 | 0xFF;
+        len += 1;
+    }
+    masks
+};
+
 /// The bytes `start..start + len` of `text`, at most [`SHORT`], with their number in the top byte.
 #[inline]
 pub(crate) fn short_key(text: &[u8], start: usize, len: usize) -> u128 {
     let bytes = if let Some(window) = text.get(start..start + 16) {
-        // Sixteen bytes at once, those after the piece shifted out: a copy of a variable length costs more.
+        // Sixteen bytes at once, those after the piece masked out: a copy of a variable length costs more.
         let mut all = [0; 16];
         all.copy_from_slice(window);
-        u128::from_le_bytes(all) & ((1 << (8 * len)) - 1)
+        u128::from_le_bytes(all) & MASKS[len % (SHORT + 1)]
     } else {
         let mut all = [0; 16];
         all[..len].copy_from_slice(&text[start..start + len]);

@@ -2,6 +2,9 @@
 //!
 //! A thread takes a few texts at a time and appends their ids to one vector of its own, so that a short text costs no
 //! allocation. Joining the vectors is the only copy, and the threads share it.
+//!
+//! Each thread begins with a stretch of its own and then helps with the others': texts that follow each other have words in
+//! common, which its cache then knows. The stretches of the next call go to the same caches.
 
 use super::{Encoder, Specials, Worker};
 use crate::error::{Error, Result};
@@ -9,7 +12,9 @@ use crate::monitor::Monitor;
 use crate::reader;
 use rayon::ThreadPool;
 use rayon::prelude::*;
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
 /// Less text than this is encoded faster by the calling thread than threads are started.
 const PARALLEL_BYTES: usize = 1 << 17;
@@ -50,15 +55,21 @@ impl Encoder {
     ) -> Result<Batch> {
         let num_bytes: usize = texts.iter().map(|text| text.len()).sum();
         let alone = num_threads == Some(1) || texts.len() < 2 || num_bytes < PARALLEL_BYTES;
-        let next = AtomicUsize::new(0);
-        let work = || {
-            let mut worker = self.worker();
-            let part = self.encode_some(&mut worker, texts, specials, &next, monitor);
-            self.put_back(worker);
-            part
-        };
         let pool = if alone { None } else { Some(reader::thread_pool(num_threads)?) };
-        let made = pool.as_ref().map_or_else(|| vec![work()], |pool| pool.broadcast(|_| work()));
+        let num_threads = pool.as_ref().map_or(1, ThreadPool::current_num_threads);
+        let stretches = Stretches::new(texts.len(), num_threads);
+        let workers: Vec<_> = (0..num_threads).map(|_| Mutex::new(self.worker())).collect();
+        let work = |thread: usize| {
+            // No other thread has this index, so there is no waiting.
+            let mut worker = workers[thread].lock().unwrap_or_else(PoisonError::into_inner);
+            self.encode_some(&mut worker, texts, specials, &stretches, thread, monitor)
+        };
+        let made =
+            pool.as_ref().map_or_else(|| vec![work(0)], |pool| pool.broadcast(|thread| work(thread.index())));
+        // The last that is put back is the first to be taken.
+        for worker in workers.into_iter().rev() {
+            self.put_back(worker.into_inner().unwrap_or_else(PoisonError::into_inner));
+        }
         let mut batch = Batch { parts: Vec::with_capacity(made.len()), places: Vec::new(), pool };
         batch.places.resize(texts.len(), Place { part: 0, start: 0, end: 0 });
         let mut failed = None;
@@ -79,33 +90,62 @@ impl Encoder {
         failed.map_or(Ok(batch), |(index, error)| Err(at_index(error, index)))
     }
 
-    /// Takes texts from `next` on until there are none left. The error has the index of its text.
+    /// Takes texts until there are none left. The error has the index of its text.
     fn encode_some(
         &self,
         worker: &mut Worker,
         texts: &[&[u8]],
         specials: Specials<'_>,
-        next: &AtomicUsize,
+        stretches: &Stretches,
+        thread: usize,
         monitor: &Monitor,
     ) -> std::result::Result<Part, (usize, Error)> {
         let (mut ids, mut ends) = (Vec::new(), Vec::new());
-        loop {
-            let from = next.fetch_add(TAKEN, Relaxed);
-            for (index, text) in texts.iter().enumerate().skip(from).take(TAKEN) {
+        while let Some(taken) = stretches.take(thread) {
+            for index in taken {
                 let encoded = monitor
                     .check()
-                    .and_then(|()| self.encode_parts(worker, text, specials, &mut ids, monitor));
+                    .and_then(|()| self.encode_parts(worker, texts[index], specials, &mut ids, monitor));
                 if let Err(error) = encoded {
-                    // No more is taken. What has been taken comes before, and may hold an earlier error.
-                    next.fetch_max(texts.len(), Relaxed);
+                    stretches.end_before(index);
                     return Err((index, error));
                 }
                 ends.push((index, ids.len()));
             }
-            if from.saturating_add(TAKEN) >= texts.len() {
-                return Ok((ids, ends));
-            }
         }
+        Ok((ids, ends))
+    }
+}
+
+/// The texts that are still to be taken: a stretch for each thread.
+struct Stretches {
+    /// Where the rest of each begins and where it ends.
+    rests: Vec<(AtomicUsize, usize)>,
+    /// What is not before this is not needed any more.
+    end: AtomicUsize,
+}
+
+impl Stretches {
+    fn new(num_texts: usize, num_threads: usize) -> Self {
+        let begin = |thread: usize| (num_texts * thread / num_threads).next_multiple_of(TAKEN).min(num_texts);
+        let rests = (0..num_threads).map(|thread| (AtomicUsize::new(begin(thread)), begin(thread + 1)));
+        Stretches { rests: rests.collect(), end: AtomicUsize::new(num_texts) }
+    }
+
+    /// The next texts for a thread: of its own stretch, then of others.
+    fn take(&self, thread: usize) -> Option<Range<usize>> {
+        let num_threads = self.rests.len();
+        (0..num_threads).find_map(|k| {
+            let (begin, end) = &self.rests[(thread + k) % num_threads];
+            let end = *end.min(&self.end.load(Relaxed));
+            let begin = begin.fetch_add(TAKEN, Relaxed);
+            (begin < end).then(|| begin..end.min(begin + TAKEN))
+        })
+    }
+
+    /// Gives no more of the texts from `index` on. Those before may hold an earlier error.
+    fn end_before(&self, index: usize) {
+        self.end.fetch_min(index, Relaxed);
     }
 }
 

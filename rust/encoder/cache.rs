@@ -20,6 +20,7 @@
 //! pages, without effect.
 
 use crate::piece_key::{SHORT, hash, short_key};
+use std::ops::Range;
 
 /// Longest piece of the second table.
 const MEDIUM: usize = 2 * SHORT;
@@ -32,6 +33,8 @@ const LONG_BITS: u32 = 12;
 const BLOCK: usize = 32;
 /// Ids for each key of a slot.
 const IDS: usize = 4;
+/// In place of the key of a longer piece: that of none, for its length is 0.
+const TOO_LONG: u128 = 1;
 
 /// A piece of up to 15 bytes for each of the `K` keys, and its ids.
 #[derive(Clone, Copy)]
@@ -47,19 +50,16 @@ const KEY_MASK: u128 = (1 << NUM_IDS_SHIFT) - 1;
 impl<const K: usize> Slot<K> {
     const EMPTY: Self = Slot { keys: [0; K], ids: [[0; IDS]; K] };
 
+    /// Whether it holds other than the piece of these keys, and the number of ids less one.
     #[inline]
-    fn holds(&self, keys: [u128; K]) -> bool {
-        let last = K - 1;
-        self.keys[..last] == keys[..last] && self.keys[last] & KEY_MASK == keys[last]
-    }
-
-    /// Appends the ids. All of the room is copied, and what does not count cut off.
-    #[inline]
-    #[allow(clippy::cast_possible_truncation)] // four bits
-    fn append(&self, ids: &mut Vec<u32>) {
-        let len = ids.len() + (self.keys[K - 1] >> NUM_IDS_SHIFT) as usize + 1;
-        ids.extend_from_slice(self.ids.as_flattened());
-        ids.truncate(len);
+    #[allow(clippy::cast_possible_truncation)] // the halves are wanted
+    fn compare(&self, keys: [u128; K]) -> (bool, usize) {
+        let (mut low, mut high) = (0, 0);
+        for part in 0..K {
+            low |= self.keys[part] as u64 ^ keys[part] as u64;
+            high |= (self.keys[part] >> 64) as u64 ^ (keys[part] >> 64) as u64;
+        }
+        (low | high << 4 != 0, (high >> 60) as usize)
     }
 }
 
@@ -98,12 +98,15 @@ impl<const K: usize> Table<K> {
         (keys.into_iter().fold(0, |state, key| hash(key, state)) >> self.shift) as usize
     }
 
+    /// The ids of a piece, all of the room for them, and how many count.
     #[inline]
-    fn get(&self, at: usize, keys: [u128; K]) -> Option<&Slot<K>> {
+    #[allow(clippy::cast_possible_truncation)] // four bits
+    fn get(&self, at: usize, keys: [u128; K]) -> Option<(&[[u32; IDS]; K], usize)> {
         let pair = &self.pairs[at].0;
         // A number, not a branch, which would be mispredicted half of the time.
-        let slot = &pair[usize::from(!pair[0].holds(keys))];
-        slot.holds(keys).then_some(slot)
+        let slot = &pair[usize::from(pair[0].compare(keys).0)];
+        let (differs, more_ids) = slot.compare(keys);
+        (!differs).then_some((&slot.ids, more_ids + 1))
     }
 
     /// Remembers ids, of which there is room for `K * IDS`.
@@ -130,9 +133,16 @@ impl<const K: usize> Table<K> {
     }
 }
 
+/// The keys of a piece of up to [`MEDIUM`] bytes.
+#[inline]
+fn medium_keys(text: &[u8], start: usize, len: usize) -> [u128; 2] {
+    let first = len.min(SHORT);
+    [short_key(text, start, first), short_key(text, start + first, len - first)]
+}
+
 /// Tells the processor that this will be read soon.
 #[inline]
-fn prefetch(pair: &Pair<1>) {
+fn prefetch<const K: usize>(pair: &Pair<K>) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: nothing is read, any address is allowed.
     unsafe {
@@ -175,28 +185,47 @@ impl PieceCache {
     ) {
         self.short.grow();
         self.medium.grow();
+        let mut places = [(TOO_LONG, 0); BLOCK];
+        let mut found = [0; IDS * BLOCK];
         for block in ends.chunks(BLOCK) {
-            // Key 0, which no piece has, for one that is too long.
-            let mut keys = [(0, 0); BLOCK];
-            let mut from = start;
-            for (key, &end) in keys.iter_mut().zip(block) {
-                let len = end as usize - from;
-                if len <= SHORT {
-                    let bytes = short_key(text, from, len);
-                    *key = (bytes, self.short.home([bytes]));
-                    prefetch(&self.short.pairs[key.1]);
+            self.find_places(text, start, block, &mut places);
+            // All of the room in a slot is copied whatever the number of ids, the next ones over those that do not count.
+            let mut num_found = 0;
+            for (piece, &(key, at)) in places[..block.len()].iter().enumerate() {
+                if let Some((new, num_ids)) = self.short.get(at, [key])
+                    && let Some(room) = found[num_found..].first_chunk_mut()
+                {
+                    *room = new[0];
+                    num_found += num_ids;
+                } else {
+                    ids.extend_from_slice(&found[..num_found]);
+                    num_found = 0;
+                    let start = if piece == 0 { start } else { block[piece - 1] as usize };
+                    self.encode_missed(text, start..block[piece] as usize, (key, at), ids, &mut encode);
                 }
-                from = end as usize;
             }
-            ids.reserve(IDS * BLOCK);
-            for (&(key, at), &end) in keys.iter().zip(block) {
-                let end = end as usize;
-                match self.short.get(at, [key]) {
-                    Some(slot) if key != 0 => slot.append(ids),
-                    _ => self.encode_missed(&text[start..end], key, at, ids, &mut encode),
-                }
-                start = end;
+            ids.extend_from_slice(&found[..num_found]);
+            start = block[block.len() - 1] as usize;
+        }
+    }
+
+    /// Finds the keys of pieces and their places in the first table, and tells the processor of their slots, also in
+    /// the second. Apart from the other loop: in one function they lack registers, a tenth slower on C.
+    #[inline(never)]
+    fn find_places(&self, text: &[u8], mut start: usize, ends: &[u32], places: &mut [(u128, usize); BLOCK]) {
+        for (place, &end) in places.iter_mut().zip(ends) {
+            let end = end as usize;
+            let len = end - start;
+            *place = (TOO_LONG, 0);
+            if len <= SHORT {
+                let key = short_key(text, start, len);
+                let at = self.short.home([key]);
+                prefetch(&self.short.pairs[at]);
+                *place = (key, at);
+            } else if len <= MEDIUM {
+                prefetch(&self.medium.pairs[self.medium.home(medium_keys(text, start, len))]);
             }
+            start = end;
         }
     }
 
@@ -204,20 +233,20 @@ impl PieceCache {
     #[inline(never)]
     fn encode_missed(
         &mut self,
-        piece: &[u8],
-        key: u128,
-        at: usize,
+        text: &[u8],
+        range: Range<usize>,
+        (key, at): (u128, usize),
         ids: &mut Vec<u32>,
         encode: &mut impl FnMut(&[u8], &mut Vec<u32>),
     ) {
+        let piece = &text[range.clone()];
         // A piece of few bytes makes few ids, and is in the first table alone.
         let medium = (piece.len() > IDS && piece.len() <= MEDIUM).then(|| {
-            let (first, second) = piece.split_at(piece.len().min(SHORT));
-            let keys = [first, second].map(|part| short_key(part, 0, part.len()));
+            let keys = medium_keys(text, range.start, piece.len());
             (self.medium.home(keys), keys)
         });
         if let Some(slot) = medium.and_then(|(at, keys)| self.medium.get(at, keys)) {
-            return slot.append(ids);
+            return ids.extend_from_slice(&slot.0.as_flattened()[..slot.1]);
         }
         let long = if piece.len() > 2 * IDS { self.long_place(piece) } else { None };
         if let Some(long) = long.and_then(|at| self.long.get(at)).filter(|long| long.piece == piece) {
@@ -226,7 +255,7 @@ impl PieceCache {
         let before = ids.len();
         encode(piece, ids);
         let new = &ids[before..];
-        if key != 0 && new.len() <= IDS {
+        if key != TOO_LONG && new.len() <= IDS {
             self.short.insert(at, [key], new);
         } else if let Some((at, keys)) = medium.filter(|_| new.len() <= 2 * IDS) {
             self.medium.insert(at, keys, new);

@@ -221,14 +221,20 @@ impl Job<'_> {
     /// their lengths tell the place.
     fn find_ends(&self, end: u32, ids: &[u32], ends: &mut Vec<End>) {
         let vocab = self.encoder.vocab();
-        let mut bytes = 0;
-        for (tokens, &id) in (1..).zip(ids) {
-            if self.needs_places {
-                bytes += vocab.token_bytes(id).map_or(0, <[u8]>::len) as u64;
+        let (mut bytes, mut num_before) = (0, 0);
+        for block in ids.chunks(256) {
+            // Nearly all hold none; without an early way out the compiler makes vector instructions of this.
+            if self.needs_places || block.iter().fold(false, |found, &id| found | (id == end)) {
+                for (tokens, &id) in (num_before + 1..).zip(block) {
+                    if self.needs_places {
+                        bytes += vocab.token_bytes(id).map_or(0, <[u8]>::len) as u64;
+                    }
+                    if id == end {
+                        ends.push(End { tokens, text_bytes: bytes, place: Place { bytes, lines: 0 } });
+                    }
+                }
             }
-            if id == end {
-                ends.push(End { tokens, text_bytes: bytes, place: Place { bytes, lines: 0 } });
-            }
+            num_before += block.len() as u64;
         }
     }
 }
