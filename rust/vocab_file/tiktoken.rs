@@ -16,7 +16,7 @@ use crate::{
     vocab::{Vocab, show},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use std::{collections::HashMap, fmt::Write as _, path::Path};
+use std::{collections::HashMap, fmt::Write as _, ops::Range, path::Path};
 
 /// Reads ranks and rebuilds the merges. `specials` are given with ids, or get the next free ones.
 ///
@@ -103,46 +103,80 @@ fn parse_line(line: &str) -> std::result::Result<(u32, Vec<u8>), String> {
 
 /// The merge behind each token of more than one byte. `tokens` are sorted by rank.
 fn merges_of_ranks(tokens: &[(u32, Vec<u8>)]) -> std::result::Result<Vec<Pair>, String> {
-    let mut ranks = HashMap::with_capacity(tokens.len());
-    // Half of all look-ups are for two single bytes: a table answers them without a cache miss.
-    let mut of_two = vec![u32::MAX; 1 << 16];
-    for (rank, bytes) in tokens {
+    let mut ranks = Ranks { of: HashMap::with_capacity(tokens.len()), of_two: vec![u32::MAX; 1 << 16] };
+    let mut total = 0;
+    let mut num_fit = tokens.len();
+    for (index, (rank, bytes)) in tokens.iter().enumerate() {
         if let [left, right] = bytes[..] {
-            of_two[usize::from(u16::from_be_bytes([left, right]))] = *rank;
+            ranks.of_two[usize::from(u16::from_be_bytes([left, right]))] = *rank;
         }
-        if let Some(first) = ranks.insert(&bytes[..], *rank) {
+        if let Some(first) = ranks.of.insert(&bytes[..], *rank) {
             return Err(format!("{} is given twice, with ranks {first} and {rank}", show(bytes)));
-        }
-    }
-    let mut merges = Vec::with_capacity(tokens.len());
-    let (mut total, mut longest) = (0, 1);
-    let mut joiner = Joiner::default();
-    for (rank, bytes) in tokens {
-        if bytes.len() < 2 {
-            continue;
         }
         total += bytes.len();
         if bytes.len() > crate::vocab::MAX_TOKEN_BYTES || total > crate::vocab::MAX_TOTAL_BYTES {
-            break; // The vocabulary's own check names the limit.
+            num_fit = num_fit.min(index); // The vocabulary's own check names the limit.
         }
-        let lower = |start: usize, _, end: usize| {
-            let found = match &bytes[start..end] {
-                &[left, right] => Some(of_two[usize::from(u16::from_be_bytes([left, right]))]),
-                part if part.len() > longest => None,
-                part => ranks.get(part).copied(),
-            };
-            found.filter(|r| r < rank)
+    }
+    // No merge needs another: threads share the work.
+    let num_threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let per_thread = num_fit.div_ceil(num_threads).max(TOKENS_PER_THREAD);
+    let parts = std::thread::scope(|scope| {
+        let start = |from: usize| {
+            let ranks = &ranks;
+            scope.spawn(move || ranks.merges(tokens, from..num_fit.min(from + per_thread)))
         };
-        let starts = joiner.join(bytes.len(), lower);
-        longest = longest.max(bytes.len());
-        let &[0, middle] = &starts[..] else {
-            return Err(format!(
-                "the token {} (rank {rank}) is not made of two tokens of lower rank: tokens of lower rank leave it in {} parts, so byte-pair encoding never gives it",
-                show(bytes),
-                starts.len()
-            ));
-        };
-        merges.push((bytes[..middle].to_vec(), bytes[middle..].to_vec()));
+        let threads: Vec<_> = (0..num_fit).step_by(per_thread).map(start).collect();
+        threads.into_iter().map(std::thread::ScopedJoinHandle::join).collect::<Vec<_>>()
+    });
+    let mut merges = Vec::with_capacity(num_fit);
+    for part in parts {
+        merges.extend(part.map_err(|_| "a thread ended before its work".to_owned())??);
     }
     Ok(merges)
+}
+
+/// Fewer are not worth a thread.
+const TOKENS_PER_THREAD: usize = 10_000;
+
+/// The ranks of tokens.
+struct Ranks<'a> {
+    of: HashMap<&'a [u8], u32>,
+    /// Of two bytes: half of all look-ups are for these, and a table answers them without a cache miss.
+    of_two: Vec<u32>,
+}
+
+impl Ranks<'_> {
+    /// The merges behind the tokens of a range.
+    fn merges(
+        &self,
+        tokens: &[(u32, Vec<u8>)],
+        range: Range<usize>,
+    ) -> std::result::Result<Vec<Pair>, String> {
+        // Of the tokens of lower rank: nothing longer is a part, and hashing what is long takes long.
+        let mut longest = tokens[..range.start].iter().map(|(_, bytes)| bytes.len()).max().unwrap_or(1);
+        let mut merges = Vec::with_capacity(range.len());
+        let mut joiner = Joiner::default();
+        for (rank, bytes) in tokens[range].iter().filter(|(_, bytes)| bytes.len() > 1) {
+            let lower = |start: usize, _, end: usize| {
+                let found = match &bytes[start..end] {
+                    &[left, right] => Some(self.of_two[usize::from(u16::from_be_bytes([left, right]))]),
+                    part if part.len() > longest => None,
+                    part => self.of.get(part).copied(),
+                };
+                found.filter(|r| r < rank)
+            };
+            let starts = joiner.join(bytes.len(), lower);
+            longest = longest.max(bytes.len());
+            let &[0, middle] = &starts[..] else {
+                return Err(format!(
+                    "the token {} (rank {rank}) is not made of two tokens of lower rank: tokens of lower rank leave it in {} parts, so byte-pair encoding never gives it",
+                    show(bytes),
+                    starts.len()
+                ));
+            };
+            merges.push((bytes[..middle].to_vec(), bytes[middle..].to_vec()));
+        }
+        Ok(merges)
+    }
 }
