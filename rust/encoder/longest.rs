@@ -4,6 +4,8 @@
 //! text, where a table of all 256 children of each node would leave the caches. Built in order of bytes; a node's children
 //! go to the first place in one of the newest blocks of 256 that has room for all of them.
 
+use std::collections::VecDeque;
+
 /// No token.
 pub(super) const NO_TOKEN: u32 = u32::MAX;
 /// No node: the parent of a place that is free.
@@ -30,11 +32,42 @@ pub(super) struct Trie {
     nodes: Vec<Node>,
 }
 
+/// The places of the newest blocks that no node has, a bit each.
+#[derive(Default)]
+struct Free {
+    /// Where the first of the blocks begins.
+    start: usize,
+    blocks: VecDeque<[u64; BLOCK / 64]>,
+}
+
+impl Free {
+    fn is_free(&self, place: usize) -> bool {
+        let (block, place) = ((place - self.start) / BLOCK, place % BLOCK);
+        self.blocks[block][place / 64] >> (place % 64) & 1 != 0
+    }
+
+    fn take(&mut self, place: usize) {
+        let (block, place) = ((place - self.start) / BLOCK, place % BLOCK);
+        self.blocks[block][place / 64] &= !(1 << (place % 64));
+    }
+
+    /// The free places, in order.
+    fn places(&self) -> impl Iterator<Item = usize> {
+        let starts = (self.start..).step_by(64);
+        starts.zip(self.blocks.iter().flatten()).flat_map(|(start, &word)| {
+            let not_empty = |word: u64| (word != 0).then_some(word);
+            std::iter::successors(not_empty(word), move |word| not_empty(word & (word - 1)))
+                .map(move |word| start + word.trailing_zeros() as usize)
+        })
+    }
+}
+
 impl Trie {
     /// The trie of `tokens`, sorted by their bytes, all 256 single bytes among them.
     pub fn new(tokens: &[(&[u8], u32)]) -> Self {
         let free = Node { base: LEAF, parent: FREE, token: NO_TOKEN };
         let mut trie = Trie { nodes: vec![free; BLOCK] };
+        let mut free = Free { start: BLOCK, ..Free::default() };
         // Nodes whose children have no place yet, with their tokens and depth.
         let mut todo = Vec::new();
         for (at, group) in groups(tokens, 0) {
@@ -51,11 +84,12 @@ impl Trie {
             if tokens.is_empty() {
                 continue;
             }
-            let base = trie.room(groups(tokens, depth).map(|(byte, _)| byte));
+            let base = trie.room(&mut free, groups(tokens, depth).map(|(byte, _)| byte));
             trie.nodes[at].base = narrow(base);
             for (byte, group) in groups(tokens, depth) {
                 let child = base ^ usize::from(byte);
                 trie.nodes[child].parent = narrow(at);
+                free.take(child);
                 todo.push((child, group, depth + 1));
             }
         }
@@ -63,20 +97,20 @@ impl Trie {
     }
 
     /// The first base at which the places of all `bytes` are free.
-    fn room(&mut self, mut bytes: impl Iterator<Item = u8> + Clone) -> usize {
+    fn room(&mut self, free: &mut Free, mut bytes: impl Iterator<Item = u8> + Clone) -> usize {
         let Some(first) = bytes.next() else { return BLOCK };
         let first = usize::from(first);
-        let from = self.nodes.len().saturating_sub(OPEN_BLOCKS * BLOCK).max(BLOCK);
-        for at in from..self.nodes.len() {
-            let base = at ^ first;
-            if self.nodes[at].parent == FREE
-                && bytes.clone().all(|byte| self.nodes[base ^ usize::from(byte)].parent == FREE)
-            {
-                return base;
-            }
+        let has_room = |&base: &usize| bytes.clone().all(|byte| free.is_free(base ^ usize::from(byte)));
+        if let Some(base) = free.places().map(|place| place ^ first).find(has_room) {
+            return base;
         }
         let base = self.nodes.len();
         self.nodes.resize(base + BLOCK, Node { base: LEAF, parent: FREE, token: NO_TOKEN });
+        free.blocks.push_back([u64::MAX; BLOCK / 64]);
+        if free.blocks.len() > OPEN_BLOCKS {
+            free.blocks.pop_front();
+            free.start += BLOCK;
+        }
         base
     }
 
