@@ -41,6 +41,10 @@ class CheckpointError(ValueError):
     """A checkpoint that is damaged, or does not belong to this run."""
 
 
+class MismatchError(CheckpointError):
+    """The checkpoint belongs to another model, data set or tokenizer."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Checkpoint:
     """What a checkpoint holds.

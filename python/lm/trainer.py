@@ -164,7 +164,7 @@ class Trainer:
                 self.continue_from(folder, ckpt.load(folder))
                 return
             except (ckpt.CheckpointError, OSError) as error:
-                if mode != "auto" or isinstance(error, MismatchError):
+                if mode != "auto" or isinstance(error, ckpt.MismatchError):
                     raise
                 say(f"WARNING: {error}; falling back to the checkpoint before it")
         say("no checkpoint to resume from: starting from the beginning")
@@ -173,7 +173,7 @@ class Trainer:
     def continue_from(self, folder: Path, held: ckpt.Checkpoint) -> None:
         """Take over weights, optimizer, sums and random state."""
         if changed := ckpt.differences(held.state.get("identity", {}), self.identity()):
-            raise MismatchError(
+            raise ckpt.MismatchError(
                 f"{folder} is of another run:\n" + "\n".join(f"  - {line}" for line in changed)
             )
         if missing := [name for name in RESUMED if name not in held.state]:
@@ -240,8 +240,10 @@ class Trainer:
         if not math.isfinite(row["loss"]) or not math.isfinite(row["grad_norm"]):
             raise DivergedError(self.divergence("loss" if not math.isfinite(row["loss"]) else "gradient"))
         rate = num_steps * self.config.data.batch_size * self.config.model.context_length / seconds
-        peak = self.peak_flops * self.processes.size
-        row |= {"tokens_per_s": round(rate), "mfu": round(rate * self.model.flops_per_token() / peak, 3)}
+        flops = rate * self.model.flops_per_token() / self.processes.size
+        # A machine that was busy while the peak was measured can do more.
+        self.peak_flops = max(self.peak_flops, flops)
+        row |= {"tokens_per_s": round(rate), "mfu": round(flops / self.peak_flops, 3)}
         row |= {"memory_mb": memory_mb(self.device)}
         row |= {"epoch": round(self.sampler.epoch(self.step), 4), "elapsed_s": round(self.elapsed_s, 2)}
         self.loss_sum.zero_()
@@ -286,9 +288,8 @@ class Trainer:
         Raises:
             DivergedError: the loss is not finite.
         """
-        windows = self.config.run.eval_iters * self.config.data.batch_size
         with self.optimizer.averaged():
-            result = self.evaluate(num_windows=windows)
+            result = self.evaluate(num_windows=self.config.run.eval_iters * self.config.data.batch_size)
             self.write_sample()
         if not math.isfinite(result.loss):
             raise DivergedError(self.divergence("validation loss"))
@@ -341,10 +342,6 @@ class Trainer:
         if not any("whole_valid_loss" in row and row["step"] == self.step for row in rows):
             self.metrics.write({"step": self.step, **rounded(result, "whole_valid")})
         return result
-
-
-class MismatchError(ckpt.CheckpointError):
-    """The checkpoint belongs to another model, data set or tokenizer."""
 
 
 def rounded(result: Evaluation, prefix: str) -> dict[str, Any]:
