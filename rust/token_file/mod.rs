@@ -224,7 +224,8 @@ impl Job<'_> {
         let (mut bytes, mut num_before) = (0, 0);
         for block in ids.chunks(256) {
             // Nearly all hold none; without an early way out the compiler makes vector instructions of this.
-            if self.needs_places || block.iter().fold(false, |found, &id| found | (id == end)) {
+            let num_ends: u32 = block.iter().map(|&id| u32::from(id == end)).sum();
+            if self.needs_places || num_ends > 0 {
                 for (tokens, &id) in (num_before + 1..).zip(block) {
                     if self.needs_places {
                         bytes += vocab.token_bytes(id).map_or(0, <[u8]>::len) as u64;
