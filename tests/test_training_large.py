@@ -37,7 +37,7 @@ def test_tokenizers_trains_the_same_merges(name: str) -> None:
     for num_tokens in (10_000, 32_000):
         trained = Tokenizer.train_from_iterator(documents, num_tokens, tie_break="huggingface")
         expected = huggingface_merges(huggingface_trained(documents, num_tokens, "gpt2"))
-        assert len(trained.merges) == num_tokens - 256
+        assert len(trained.merges) >= 10_000 - 256  # TinyStories has no pair left after 11,966
         assert trained.merges == expected
 
 
