@@ -107,6 +107,7 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     tokenizer = Tokenizer.load(arguments.tok)
+    arguments.out.mkdir(parents=True, exist_ok=True)
     one, many, output = (arguments.out / name for name in ("one.txt", "many.txt", "large.bin"))
     try:
         write_copies(arguments.text, 1, one)
