@@ -24,7 +24,7 @@ use cache::PieceCache;
 use joints::{Joints, Memo};
 use merge::Merger;
 use pairs::PairTable;
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// A vocabulary and a pattern, ready to encode on any number of threads.
 pub struct Encoder {
@@ -38,8 +38,17 @@ pub struct Encoder {
     /// second, and many who load a tokenizer encode nothing with it.
     joints: OnceLock<Option<Joints>>,
     byte_ids: [u32; 256],
-    /// Workers of calls that ended, with what their caches have learned.
-    idle: Mutex<Vec<Worker>>,
+    idle: Mutex<Idle>,
+    /// Each worker has a clone, which tells how many there are.
+    alive: Arc<()>,
+}
+
+/// Workers of calls that ended, with what their caches have learned.
+#[derive(Default)]
+struct Idle {
+    workers: Vec<Worker>,
+    /// The most that were at work at once, as far as was seen; there are no more in all.
+    most_at_work: usize,
 }
 
 /// Which special tokens a text may hold.
@@ -66,6 +75,7 @@ pub struct Worker {
     merger: Merger,
     memo: Memo,
     ends: Vec<u32>,
+    _alive: Arc<()>,
 }
 
 impl Encoder {
@@ -88,6 +98,7 @@ impl Encoder {
             joints: OnceLock::new(),
             byte_ids,
             idle: Mutex::default(),
+            alive: Arc::default(),
         })
     }
 
@@ -162,20 +173,26 @@ impl Encoder {
     /// Takes a worker for a thread; give it back with [`Encoder::put_back`].
     #[must_use]
     pub fn worker(&self) -> Worker {
-        let idle = self.idle.try_lock().ok().and_then(|mut idle| idle.pop());
+        // No waiting: a thread that was lost in a fork may hold the lock.
+        let idle = self.idle.try_lock().ok().and_then(|mut idle| idle.workers.pop());
         idle.unwrap_or_else(|| Worker {
             pretokenizer: self.pretokenizer.clone(),
             cache: PieceCache::new(),
             merger: Merger::default(),
             memo: Memo::default(),
             ends: vec![0; 1024],
+            _alive: self.alive.clone(),
         })
     }
 
-    /// Keeps a worker for later calls.
+    /// Keeps a worker for later calls, unless there is one too many: a thread that found the lock held has made it.
     pub fn put_back(&self, worker: Worker) {
         if let Ok(mut idle) = self.idle.try_lock() {
-            idle.push(worker);
+            let num_workers = Arc::strong_count(&self.alive) - 1;
+            idle.most_at_work = idle.most_at_work.max(num_workers - idle.workers.len());
+            if num_workers <= idle.most_at_work {
+                idle.workers.push(worker);
+            }
         }
     }
 
@@ -218,7 +235,7 @@ impl Encoder {
     }
 
     fn encode_ordinary(&self, worker: &mut Worker, text: &[u8], ids: &mut Vec<u32>) -> Result<()> {
-        let Worker { pretokenizer, cache, merger, memo, ends } = worker;
+        let Worker { pretokenizer, cache, merger, memo, ends, .. } = worker;
         let (mut pieces, mut start) = (pretokenizer.pieces(text), 0);
         loop {
             let found = pieces.next_ends(ends)?;
@@ -258,4 +275,25 @@ fn refuse(refused: &SpecialTokens, text: &[u8]) -> Result<()> {
          To encode it as ordinary text, pass disallowed_special=() or call encode_ordinary.",
         found.start
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_worker_too_many_is_kept() {
+        let vocab = Vocab::from_merges(&[], &[]).unwrap();
+        let encoder = Encoder::new(vocab, Pretokenizer::new("gpt2").unwrap()).unwrap();
+        for _ in 0..10 {
+            let first = encoder.worker();
+            let second = {
+                let _held = encoder.idle.lock().unwrap();
+                encoder.worker()
+            };
+            encoder.put_back(first);
+            encoder.put_back(second);
+        }
+        assert_eq!(encoder.idle.lock().unwrap().workers.len(), 2);
+    }
 }
