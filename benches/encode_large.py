@@ -88,7 +88,8 @@ def plot(samples: list[tuple[float, float]], picture: Path) -> None:
 
     figure, axes = plt.subplots(figsize=(7, 3.5))
     axes.plot(*zip(*samples, strict=True))
-    axes.set(xlabel="seconds", ylabel="resident MiB", title="encode_file", ylim=(0, None))
+    top = 1.2 * max(mib for _, mib in samples)
+    axes.set(xlabel="seconds", ylabel="resident MiB", title="encode_file", ylim=(0, top))
     figure.tight_layout()
     figure.savefig(picture, dpi=120)
 
