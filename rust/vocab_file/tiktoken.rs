@@ -16,7 +16,7 @@ use crate::{
     vocab::{Vocab, show},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use std::{collections::HashMap, fmt::Write as _, ops::Range, path::Path};
+use std::{collections::HashMap, fmt::Write as _, ops::Range, path::Path, thread::ScopedJoinHandle};
 
 /// Reads ranks and rebuilds the merges. `specials` are given with ids, or get the next free ones.
 ///
@@ -123,15 +123,19 @@ fn merges_of_ranks(tokens: &[(u32, Vec<u8>)]) -> std::result::Result<Vec<Pair>, 
     let per_thread = num_fit.div_ceil(num_threads).max(TOKENS_PER_THREAD);
     let parts = std::thread::scope(|scope| {
         let start = |from: usize| {
-            let ranks = &ranks;
-            scope.spawn(move || ranks.merges(tokens, from..num_fit.min(from + per_thread)))
+            let (ranks, to) = (&ranks, num_fit.min(from + per_thread));
+            std::thread::Builder::new().spawn_scoped(scope, move || ranks.merges(tokens, from..to))
         };
         let threads: Vec<_> = (0..num_fit).step_by(per_thread).map(start).collect();
-        threads.into_iter().map(std::thread::ScopedJoinHandle::join).collect::<Vec<_>>()
+        let end = |thread: std::io::Result<ScopedJoinHandle<'_, _>>| {
+            let thread = thread.map_err(|e| format!("cannot start a thread: {e}"))?;
+            thread.join().unwrap_or_else(|_| Err("a thread ended before its work".into()))
+        };
+        threads.into_iter().map(end).collect::<Vec<std::result::Result<Vec<Pair>, String>>>()
     });
     let mut merges = Vec::with_capacity(num_fit);
     for part in parts {
-        merges.extend(part.map_err(|_| "a thread ended before its work".to_owned())??);
+        merges.extend(part?);
     }
     Ok(merges)
 }
