@@ -30,6 +30,16 @@ pub(crate) fn short_key(text: &[u8], start: usize, len: usize) -> u128 {
     bytes | (len as u128) << 120
 }
 
+/// The first eight bytes as an integer in the order of byte strings, zeros behind a shorter one: two that differ tell which is
+/// less without a look at the rest.
+#[inline]
+pub(crate) fn prefix(bytes: &[u8]) -> u64 {
+    let mut first = [0; 8];
+    let len = bytes.len().min(8);
+    first[..len].copy_from_slice(&bytes[..len]);
+    u64::from_be_bytes(first)
+}
+
 /// A folded multiplication: all bits of the key reach the top bits of the result.
 #[inline]
 #[allow(clippy::cast_possible_truncation)] // both halves are wanted

@@ -32,6 +32,7 @@
 
 use super::longest::{NO_TOKEN, Trie};
 use super::pairs::{NO_RANK, PairTable};
+use crate::piece_key::prefix;
 use crate::vocab::Vocab;
 
 /// Longest piece, in bytes, that is encoded here.
@@ -119,12 +120,8 @@ impl Joints {
                 listed.push((vocab.token_bytes(merge.id)?, merge.id));
             }
         }
-        // By a few bytes as an integer first: a comparison of slices is a call.
-        listed.sort_by_cached_key(|&(bytes, _)| {
-            let mut first = [0; 8];
-            first.iter_mut().zip(bytes).for_each(|(to, &byte)| *to = byte);
-            (u64::from_be_bytes(first), bytes)
-        });
+        // By an integer first: a comparison of slices is a call.
+        listed.sort_by_cached_key(|&(bytes, _)| (prefix(bytes), bytes));
         // The tokens that begin the one at hand, the longest on top.
         let mut begun: Vec<(&[u8], u32)> = Vec::new();
         for &(bytes, id) in &listed {

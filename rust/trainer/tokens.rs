@@ -2,6 +2,7 @@
 
 use super::TieBreak;
 use super::queue::Candidate;
+use crate::piece_key::prefix;
 use rustc_hash::FxHashMap;
 
 /// The outcome of joining two tokens.
@@ -84,10 +85,7 @@ impl Tokens {
 
     fn add(&mut self, bytes: &[u8]) -> u32 {
         let id = self.len();
-        let mut prefix = [0; 8];
-        let len = bytes.len().min(8);
-        prefix[..len].copy_from_slice(&bytes[..len]);
-        self.prefixes.push(u64::from_be_bytes(prefix));
+        self.prefixes.push(prefix(bytes));
         // A token lies within a word, and words are under 4 GiB.
         self.lens.push(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
         self.bytes.push(bytes.into());
