@@ -26,6 +26,7 @@ struct Node {
 
 /// Bytes 0 to 255, children of the root, stand at 0 to 255, and no other node has its children there.
 const LEAF: u32 = 0;
+const NO_NODE: Node = Node { base: LEAF, parent: FREE, token: NO_TOKEN };
 
 /// The tokens of a vocabulary by their bytes.
 pub(super) struct Trie {
@@ -33,41 +34,46 @@ pub(super) struct Trie {
 }
 
 /// The places of the newest blocks that no node has, a bit each.
-#[derive(Default)]
 struct Free {
     /// Where the first of the blocks begins.
     start: usize,
-    blocks: VecDeque<[u64; BLOCK / 64]>,
+    words: VecDeque<u64>,
 }
 
 impl Free {
     fn is_free(&self, place: usize) -> bool {
-        let (block, place) = ((place - self.start) / BLOCK, place % BLOCK);
-        self.blocks[block][place / 64] >> (place % 64) & 1 != 0
+        self.words[(place - self.start) / 64] >> (place % 64) & 1 != 0
     }
 
     fn take(&mut self, place: usize) {
-        let (block, place) = ((place - self.start) / BLOCK, place % BLOCK);
-        self.blocks[block][place / 64] &= !(1 << (place % 64));
+        self.words[(place - self.start) / 64] &= !(1 << (place % 64));
     }
 
     /// The free places, in order.
     fn places(&self) -> impl Iterator<Item = usize> {
         let starts = (self.start..).step_by(64);
-        starts.zip(self.blocks.iter().flatten()).flat_map(|(start, &word)| {
+        starts.zip(&self.words).flat_map(|(start, &word)| {
             let not_empty = |word: u64| (word != 0).then_some(word);
             std::iter::successors(not_empty(word), move |word| not_empty(word & (word - 1)))
                 .map(move |word| start + word.trailing_zeros() as usize)
         })
+    }
+
+    /// Adds a block, and forgets the oldest if there are too many.
+    fn add_block(&mut self) {
+        self.words.extend([u64::MAX; BLOCK / 64]);
+        if self.words.len() > OPEN_BLOCKS * BLOCK / 64 {
+            self.words.drain(..BLOCK / 64);
+            self.start += BLOCK;
+        }
     }
 }
 
 impl Trie {
     /// The trie of `tokens`, sorted by their bytes, all 256 single bytes among them.
     pub fn new(tokens: &[(&[u8], u32)]) -> Self {
-        let free = Node { base: LEAF, parent: FREE, token: NO_TOKEN };
-        let mut trie = Trie { nodes: vec![free; BLOCK] };
-        let mut free = Free { start: BLOCK, ..Free::default() };
+        let mut trie = Trie { nodes: vec![NO_NODE; BLOCK] };
+        let mut free = Free { start: BLOCK, words: VecDeque::new() };
         // Nodes whose children have no place yet, with their tokens and depth.
         let mut todo = Vec::new();
         for (at, group) in groups(tokens, 0) {
@@ -105,12 +111,8 @@ impl Trie {
             return base;
         }
         let base = self.nodes.len();
-        self.nodes.resize(base + BLOCK, Node { base: LEAF, parent: FREE, token: NO_TOKEN });
-        free.blocks.push_back([u64::MAX; BLOCK / 64]);
-        if free.blocks.len() > OPEN_BLOCKS {
-            free.blocks.pop_front();
-            free.start += BLOCK;
-        }
+        self.nodes.resize(base + BLOCK, NO_NODE);
+        free.add_block();
         base
     }
 
