@@ -35,6 +35,8 @@ use std::time::UNIX_EPOCH;
 use writer::{End, Part, Writer};
 
 const END_OF_TEXT: &str = "<|endoftext|>";
+/// Ids that are searched for the end of a document together.
+const END_BLOCK: usize = 256;
 
 /// How to write a token file.
 #[derive(Clone, Debug, Default)]
@@ -221,21 +223,21 @@ impl Job<'_> {
     /// their lengths tell the place.
     fn find_ends(&self, end: u32, ids: &[u32], ends: &mut Vec<End>) {
         let vocab = self.encoder.vocab();
-        let (mut bytes, mut num_before) = (0, 0);
-        for block in ids.chunks(256) {
+        let mut bytes = 0;
+        for (num_before, block) in (0..).step_by(END_BLOCK).zip(ids.chunks(END_BLOCK)) {
             // Nearly all hold none; without an early way out the compiler makes vector instructions of this.
             let num_ends: u32 = block.iter().map(|&id| u32::from(id == end)).sum();
-            if self.needs_places || num_ends > 0 {
-                for (tokens, &id) in (num_before + 1..).zip(block) {
-                    if self.needs_places {
-                        bytes += vocab.token_bytes(id).map_or(0, <[u8]>::len) as u64;
-                    }
-                    if id == end {
-                        ends.push(End { tokens, text_bytes: bytes, place: Place { bytes, lines: 0 } });
-                    }
+            if num_ends == 0 && !self.needs_places {
+                continue;
+            }
+            for (tokens, &id) in (num_before + 1..).zip(block) {
+                if self.needs_places {
+                    bytes += vocab.token_bytes(id).map_or(0, <[u8]>::len) as u64;
+                }
+                if id == end {
+                    ends.push(End { tokens, text_bytes: bytes, place: Place { bytes, lines: 0 } });
                 }
             }
-            num_before += block.len() as u64;
         }
     }
 }
