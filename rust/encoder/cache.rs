@@ -2,8 +2,8 @@
 //!
 //! Two for nearly all pieces. A slot holds a piece itself as integers, and its ids: one of 32 bytes a piece of up to 15 bytes
 //! and four ids, one of 64 bytes a piece of up to 30 bytes and eight ids. A hit copies all of the room whatever the
-//! number of ids, and the next hit goes over those that do not count. Two slots stand together, and a piece may be in either: a new
-//! one takes the first place, the one there the second, and that one is lost.
+//! number of ids, and the next hit goes over those that do not count. Two slots stand together, and a piece may be in either:
+//! a new one takes the first place, the one there the second, and that one is lost.
 //!
 //! Pieces are looked up a block at a time: the processor is told of all slots before the first is read. A plain read in place
 //! of the prefetch holds up all that follows it: twice as slow on German.
@@ -61,7 +61,7 @@ impl<const K: usize> Slot<K> {
             low |= own as u64 ^ key as u64;
             high |= (own >> 64) as u64 ^ (key >> 64) as u64;
         }
-        (low | high << 4 != 0, (high >> 60) as usize)
+        (low | high << (128 - NUM_IDS_SHIFT) != 0, (high >> (NUM_IDS_SHIFT - 64)) as usize)
     }
 }
 
@@ -102,7 +102,6 @@ impl<const K: usize> Table<K> {
 
     /// The ids of a piece, all of the room for them, and how many count.
     #[inline]
-    #[allow(clippy::cast_possible_truncation)] // four bits
     fn get(&self, at: usize, keys: [u128; K]) -> Option<(&[[u32; IDS]; K], usize)> {
         let pair = &self.pairs[at].0;
         // A number, not a branch, which would be mispredicted half of the time.
@@ -247,8 +246,8 @@ impl PieceCache {
             let keys = medium_keys(text, range.start, piece.len());
             (self.medium.home(keys), keys)
         });
-        if let Some(slot) = medium.and_then(|(at, keys)| self.medium.get(at, keys)) {
-            return ids.extend_from_slice(&slot.0.as_flattened()[..slot.1]);
+        if let Some((known, num_ids)) = medium.and_then(|(at, keys)| self.medium.get(at, keys)) {
+            return ids.extend_from_slice(&known.as_flattened()[..num_ids]);
         }
         let long = if piece.len() > 2 * IDS { self.long_place(piece) } else { None };
         if let Some(long) = long.and_then(|at| self.long.get(at)).filter(|long| long.piece == piece) {
