@@ -275,7 +275,7 @@ def median_of(runs: list[dict[str, Any]], key: str) -> float:
     return statistics.median(taken) if taken else math.nan
 
 
-def shown(figure: float, decimals: int) -> str:
+def cell(figure: float, decimals: int) -> str:
     """Write a figure, or a dash if it was not taken."""
     return "-" if math.isnan(figure) else f"{figure:.{decimals}f}"
 
@@ -302,7 +302,7 @@ def table(arguments: argparse.Namespace, rows: list[dict[str, Any]]) -> str:
     lines += [
         f"| {row['text']} | {row['library']} | {row['median_s']:.3f} "
         f"| {row['fastest_s']:.3f} - {row['slowest_s']:.3f} | {row['mb_per_s']:.1f} | {row['ratio']:.2f} "
-        f"| {shown(row['again_s'], 3)} | {shown(row['again_ratio'], 2)} "
+        f"| {cell(row['again_s'], 3)} | {cell(row['again_ratio'], 2)} "
         f"| {row['peak_mib']:.0f} | {'yes' if row['agrees'] else '**no**'} |"
         for row in rows
     ]
