@@ -3,57 +3,33 @@
 //! A file is written under a temporary name in its own folder, flushed to the disk, and then renamed: a
 //! reader sees the old file or the new one, never half of either, and a full disk or a kill leaves the old
 //! one as it was. The folder is flushed too, so that the rename itself survives a power cut. Cost: two
-//! flushes to the disk per file, and of a long one more while it is written.
+//! flushes to the disk per file; a long one is on the disk before ([`stream`]).
 //!
 //! Rejected: writing in place (a full disk destroys the file that was there), and a temporary name in the
 //! system's own folder (a rename between file systems is a copy).
 
+mod stream;
+
 use crate::error::{Error, Result};
 use std::{
     fs::File,
-    io::{self, BufWriter, Seek, SeekFrom, Write},
+    io::{self, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
-    sync::mpsc::{SyncSender, sync_channel},
-    thread::JoinHandle,
 };
+use stream::{Block, Stream};
 use tempfile::NamedTempFile;
 
 /// A file that takes its name with [`AtomicFile::commit`]; dropped before, it leaves no trace.
 #[derive(Debug)]
 pub struct AtomicFile {
-    writer: BufWriter<NamedTempFile>,
+    /// Writes full blocks, once there is one. Dropped before the file, which it writes to.
+    stream: Option<Stream>,
+    file: NamedTempFile,
     path: PathBuf,
-    /// Bytes appended that no flush to the disk has been asked for.
-    unflushed: usize,
-    flusher: Option<Flusher>,
-}
-
-/// Bytes after which a long file is flushed while it is still being written: the disk then works beside the processor, and
-/// the flush at the end, which someone waits for, has little left to do.
-const FLUSH_EVERY: usize = 16 << 20;
-
-/// A thread that flushes a file whenever it is told to.
-#[derive(Debug)]
-struct Flusher {
-    tell: SyncSender<()>,
-    thread: JoinHandle<io::Result<()>>,
-}
-
-impl Flusher {
-    fn start(file: &File) -> io::Result<Self> {
-        let file = file.try_clone()?;
-        let (tell, told) = sync_channel(1);
-        let flush = move || told.into_iter().try_for_each(|()| file.sync_data());
-        Ok(Self { tell, thread: std::thread::Builder::new().spawn(flush)? })
-    }
-
-    /// A failed flush is told once by the system; it may not be lost.
-    fn end(self) -> io::Result<()> {
-        drop(self.tell);
-        self.thread
-            .join()
-            .unwrap_or_else(|_| Err(io::Error::other("the thread that flushes the file has failed")))
-    }
+    /// What was appended last.
+    block: Block,
+    /// Bytes before the block.
+    num_before: u64,
 }
 
 impl AtomicFile {
@@ -87,7 +63,7 @@ impl AtomicFile {
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         step(&path)?;
         let temporary = builder.tempfile_in(folder(&path)).map_err(Error::io(&path))?;
-        Ok(Self { writer: BufWriter::with_capacity(1 << 16, temporary), path, unflushed: 0, flusher: None })
+        Ok(Self { stream: None, file: temporary, path, block: Block::new(), num_before: 0 })
     }
 
     /// The name that the file will have.
@@ -102,22 +78,33 @@ impl AtomicFile {
     /// [`Error::Io`] if the disk is full, or fails otherwise.
     pub fn append(&mut self, bytes: &[u8]) -> Result<()> {
         step(&self.path)?;
-        self.writer.write_all(bytes).map_err(Error::io(&self.path))?;
-        self.unflushed += bytes.len();
-        if self.unflushed >= FLUSH_EVERY {
-            self.unflushed = 0;
-            self.flush_meanwhile().map_err(Error::io(&self.path))?;
+        let mut rest = self.block.fill(bytes);
+        while self.block.is_full() {
+            self.write_block().map_err(Error::io(&self.path))?;
+            rest = self.block.fill(rest);
         }
         Ok(())
     }
 
-    fn flush_meanwhile(&mut self) -> io::Result<()> {
-        let flusher = match &mut self.flusher {
-            Some(flusher) => flusher,
-            none => none.insert(Flusher::start(self.writer.get_ref().as_file())?),
+    /// Hands a full block to the thread that writes.
+    fn write_block(&mut self) -> io::Result<()> {
+        let stream = match &mut self.stream {
+            Some(stream) => stream,
+            none => none.insert(Stream::start(self.file.as_file(), self.file.path(), self.num_before)?),
         };
-        // Refused while a flush waits to begin, which will take these bytes too, or after one that has failed: `settle` tells.
-        let _ = flusher.tell.try_send(());
+        self.num_before += self.block.len() as u64;
+        stream.write(&mut self.block)
+    }
+
+    /// Writes what has not been written yet.
+    fn write_rest(&mut self) -> io::Result<()> {
+        if let Some(mut stream) = self.stream.take() {
+            stream.end()?;
+        }
+        self.file.seek(SeekFrom::Start(self.num_before))?;
+        self.file.write_all(&self.block)?;
+        self.num_before += self.block.len() as u64;
+        self.block.clear();
         Ok(())
     }
 
@@ -128,9 +115,8 @@ impl AtomicFile {
     /// As [`AtomicFile::append`].
     pub fn settle(&mut self) -> Result<()> {
         step(&self.path)?;
-        self.writer.flush().map_err(Error::io(&self.path))?;
-        self.flusher.take().map_or(Ok(()), Flusher::end).map_err(Error::io(&self.path))?;
-        self.writer.get_ref().as_file().sync_all().map_err(Error::io(&self.path))
+        self.write_rest().map_err(Error::io(&self.path))?;
+        self.file.as_file().sync_all().map_err(Error::io(&self.path))
     }
 
     /// Replaces the first bytes of what was written, for a header that tells what only the end knows.
@@ -139,12 +125,9 @@ impl AtomicFile {
     /// As [`AtomicFile::append`].
     pub fn replace_start(&mut self, bytes: &[u8]) -> Result<()> {
         step(&self.path)?;
-        let mut replace = || {
-            self.writer.rewind()?;
-            self.writer.write_all(bytes)?;
-            self.writer.seek(SeekFrom::End(0))
-        };
-        replace().map(drop).map_err(Error::io(&self.path))
+        self.write_rest().map_err(Error::io(&self.path))?;
+        let replaced = self.file.rewind().and_then(|()| self.file.write_all(bytes));
+        replaced.map_err(Error::io(&self.path))
     }
 
     /// Flushes the file to the disk and gives it its name, in place of a file that may have it.
@@ -153,10 +136,9 @@ impl AtomicFile {
     /// [`Error::Io`]; unless the last step, flushing the folder, is what failed, the old file is as it was.
     pub fn commit(mut self) -> Result<()> {
         self.settle()?;
-        let Self { writer, path, .. } = self;
-        let temporary = writer.into_inner().map_err(|e| Error::io(&path)(e.into_error()))?;
+        let Self { file, path, .. } = self;
         step(&path)?;
-        temporary.persist(&path).map_err(|e| Error::io(&path)(e.error))?;
+        file.persist(&path).map_err(|e| Error::io(&path)(e.error))?;
         step(&path)?;
         sync_folder(folder(&path)).map_err(Error::io(&path))
     }
