@@ -1,7 +1,8 @@
 //! Pair of ids -> rank of its merge -> new id.
 //!
 //! Pairs of single bytes, the most frequent, have a table by both bytes; the others a flat open-addressing table, where
-//! a look-up touches one cache line nearly always.
+//! a look-up touches one cache line nearly always. Before it stands a filter, for most pairs that are asked for are no
+//! merge: a bit for each of 16 places a merge, which stay in the nearer caches.
 
 use crate::vocab::Vocab;
 
@@ -9,13 +10,18 @@ use crate::vocab::Vocab;
 const EMPTY: u64 = u64::MAX;
 /// The rank of a pair that is not merged.
 pub(super) const NO_RANK: u32 = u32::MAX;
+/// Bits of the number of places in the filter for each entry of the table.
+const FILTER_BITS: u32 = 3;
 
 /// The merges of a vocabulary.
 pub(super) struct PairTable {
     /// Rank by first and second byte.
     byte_ranks: Vec<u32>,
     entries: Vec<(u64, u32)>,
+    /// Shift of a hash to a place among the entries.
     shift: u32,
+    /// Bit `hash >> (shift - 3)`: some pair has this hash.
+    filter: Vec<u64>,
     /// New id by rank.
     ids: Vec<u32>,
 }
@@ -29,10 +35,14 @@ impl PairTable {
             byte_ranks: Vec::new(),
             entries: vec![(EMPTY, NO_RANK); 1 << bits],
             shift: 64 - bits,
+            filter: vec![0; 1 << (bits + FILTER_BITS - 6)],
             ids: merges.iter().map(|merge| merge.id).collect(),
         };
         for (rank, merge) in (0..).zip(merges) {
-            let mut at = table.home(pair(merge.left, merge.right));
+            let hash = hash(pair(merge.left, merge.right));
+            let (word, bit) = table.filter_place(hash);
+            table.filter[word] |= 1 << bit;
+            let mut at = table.home(hash);
             while table.entries[at].0 != EMPTY {
                 at = (at + 1) & (table.entries.len() - 1);
             }
@@ -68,7 +78,12 @@ impl PairTable {
     #[inline]
     pub fn rank(&self, left: u32, right: u32) -> u32 {
         let pair = pair(left, right);
-        let mut at = self.home(pair);
+        let hash = hash(pair);
+        let (word, bit) = self.filter_place(hash);
+        if self.filter[word] >> bit & 1 == 0 {
+            return NO_RANK;
+        }
+        let mut at = self.home(hash);
         loop {
             let entry = self.entries[at];
             if entry.0 == pair || entry.0 == EMPTY {
@@ -80,10 +95,23 @@ impl PairTable {
 
     #[inline]
     #[allow(clippy::cast_possible_truncation)] // shifted below the table's length
-    fn home(&self, pair: u64) -> usize {
-        let mixed = pair.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        ((mixed ^ (mixed >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> self.shift) as usize
+    fn home(&self, hash: u64) -> usize {
+        (hash >> self.shift) as usize
     }
+
+    /// The word of the filter and the bit in it.
+    #[inline]
+    #[allow(clippy::cast_possible_truncation)] // shifted below the filter's length
+    fn filter_place(&self, hash: u64) -> (usize, u32) {
+        let bit = hash >> (self.shift - FILTER_BITS);
+        ((bit / 64) as usize, (bit % 64) as u32)
+    }
+}
+
+#[inline]
+fn hash(pair: u64) -> u64 {
+    let mixed = pair.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (mixed ^ (mixed >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9)
 }
 
 fn pair(left: u32, right: u32) -> u64 {
