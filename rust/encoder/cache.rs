@@ -8,18 +8,17 @@
 //! Pieces are looked up a block at a time: the processor is told of all slots before the first is read. A plain read in place
 //! of the prefetch holds up all that follows it: twice as slow on German.
 //!
-//! A table begins small, in the second-level cache, and doubles when pieces have pushed out half as many others as it
-//! has slots, up to a limit: the rare words of a large text are worth a look into memory, while text of few words stays in
-//! the nearer caches.
+//! A table begins small, in the second-level cache, and doubles when half of its slots are taken, up to a limit. From two
+//! megabytes on the system is asked for huge pages, without which the larger tables would cost a tenth on a new text.
 //!
-//! The third is for longer pieces and those with more ids. It is small: in code few of them come again and again, in Japanese
-//! they are frequent and come once. A store of 48,000, emptied when full, was tried first and is slower there by a fifth.
+//! A piece that has more ids than there is room for takes a slot too, under a key that no look-up finds at first; its ids
+//! stand in a store of their own, which begins anew when it is full. In code such pieces are the runs of blanks at the
+//! begin of a line. The third table is for longer pieces: a slot has their hash, the store the piece itself.
 //!
 //! Tried: one table of 64-byte slots for all, which keeps half as many pieces in the nearer caches: a third slower on C;
-//! ids of two bytes where the vocabulary fits, so that more have room, which costs more on each hit than it saves; huge
-//! pages, without effect; choosing between two slots that are both compared, by conditional moves, a fifth slower; growing
-//! two or four times as early, or in steps of four, a tenth faster on a text seen before and a tenth slower on a new one;
-//! blocks of 16 and of 64 pieces.
+//! ids of two bytes where the vocabulary fits, so that more have room, which costs more on each hit than it saves;
+//! choosing between two slots that are both compared, by conditional moves, a fifth slower; doubling only when as many
+//! pieces are lost, a fifth slower on German seen before; blocks of 16 and of 64 pieces.
 
 use crate::piece_key::{SHORT, hash, short_key};
 use std::ops::Range;
@@ -30,11 +29,16 @@ const MEDIUM: usize = 2 * SHORT;
 const BITS: [(u32, u32); 2] = [(14, 20), (13, 17)];
 /// Longest piece of the third table, and bits of its number of slots.
 const LONG: usize = 255;
-const LONG_BITS: u32 = 12;
+const LONG_BITS: u32 = 15;
 /// Pieces looked up together.
 const BLOCK: usize = 32;
 /// Ids for each key of a slot.
 const IDS: usize = 4;
+/// Ids in the store, and bytes of pieces.
+const STORED_IDS: usize = 1 << 22;
+const STORED_BYTES: usize = 1 << 22;
+/// Bytes of a huge page.
+const HUGE_PAGE: usize = 1 << 21;
 /// In place of the key of a longer piece: that of none, for its length is 0.
 const TOO_LONG: u128 = 1;
 
@@ -48,6 +52,9 @@ struct Slot<const K: usize> {
 
 const NUM_IDS_SHIFT: u32 = 124;
 const KEY_MASK: u128 = (1 << NUM_IDS_SHIFT) - 1;
+/// Without the length: the key of a piece whose ids stand elsewhere. A look-up of a piece has a length, so it is not found
+/// by mistake; and two pieces do not have it in common, since none of them ends with a zero.
+const LINK_MASK: u128 = (1 << 120) - 1;
 
 impl<const K: usize> Slot<K> {
     const EMPTY: Self = Slot { keys: [0; K], ids: [[0; IDS]; K] };
@@ -63,6 +70,18 @@ impl<const K: usize> Slot<K> {
         }
         (low | high << (128 - NUM_IDS_SHIFT) != 0, (high >> (NUM_IDS_SHIFT - 64)) as usize)
     }
+
+    /// The keys of its piece; `None` if it is empty.
+    fn piece_keys(&self) -> Option<[u128; K]> {
+        let mut keys = self.keys;
+        let last = &mut keys[K - 1];
+        *last &= KEY_MASK;
+        if *last <= LINK_MASK {
+            // The last byte is not zero.
+            *last |= u128::from((128 - last.leading_zeros()).div_ceil(8)) << 120;
+        }
+        (*last != 0).then_some(keys)
+    }
 }
 
 /// Slots that one cache line, or two lines side by side, hold.
@@ -71,26 +90,26 @@ impl<const K: usize> Slot<K> {
 struct Pair<const K: usize>([Slot<K>; 2]);
 
 impl<const K: usize> Pair<K> {
-    /// Puts a slot first; the second is lost. Whether there was one.
-    fn push(&mut self, slot: Slot<K>) -> bool {
-        let [first, second] = &mut self.0;
-        let lost = second.keys[0] != 0;
-        *second = *first;
-        *first = slot;
-        lost
+    /// Puts a slot first; the second is lost.
+    fn push(&mut self, slot: Slot<K>) {
+        self.0 = [slot, self.0[0]];
     }
 }
 
 struct Table<const K: usize> {
     pairs: Vec<Pair<K>>,
     shift: u32,
-    /// Pieces pushed out by others since the table has this size.
-    num_lost: usize,
+    /// Slots that were taken, those that were lost since counted too.
+    num_taken: usize,
 }
 
 impl<const K: usize> Table<K> {
-    fn new(bits: u32) -> Self {
-        Table { pairs: vec![Pair([Slot::EMPTY; 2]); 1 << (bits - 1)], shift: 65 - bits, num_lost: 0 }
+    /// Empty, of a size that is given in bits, with room for another one.
+    fn new((bits, most_bits): (u32, u32)) -> Self {
+        let mut pairs = Vec::with_capacity(1 << (most_bits - 1));
+        ask_for_huge_pages(&mut pairs);
+        pairs.resize(1 << (bits - 1), Pair([Slot::EMPTY; 2]));
+        Table { pairs, shift: 65 - bits, num_taken: 0 }
     }
 
     /// The place of a piece.
@@ -115,22 +134,91 @@ impl<const K: usize> Table<K> {
         keys[K - 1] |= (new.len() as u128 - 1) << NUM_IDS_SHIFT;
         let mut slot = Slot { keys, ..Slot::EMPTY };
         slot.ids.as_flattened_mut()[..new.len()].copy_from_slice(new);
-        self.num_lost += usize::from(self.pairs[at].push(slot));
+        self.push(at, slot);
+    }
+
+    fn push(&mut self, at: usize, slot: Slot<K>) {
+        self.pairs[at].push(slot);
+        self.num_taken += 1;
+    }
+
+    /// The link under these keys.
+    fn link(&self, at: usize, keys: [u128; K]) -> Option<Link> {
+        let slot = self.pairs[at].0.iter().find(|slot| slot.keys == link_keys(keys))?;
+        Some(Link(slot.ids[0]))
+    }
+
+    /// Remembers where the ids of a piece are stored.
+    fn insert_link(&mut self, at: usize, keys: [u128; K], link: Link) {
+        let mut slot = Slot { keys: link_keys(keys), ..Slot::EMPTY };
+        slot.ids[0] = link.0;
+        self.push(at, slot);
     }
 
     /// Doubles the table if too small; call it when no places in it are held.
+    ///
+    /// In place, where a new allocation would cost fresh memory: what a pair holds goes to two neighbours, behind all pairs that
+    /// are still to be moved.
     fn grow(&mut self) {
-        let bits = 65 - self.shift;
-        if self.num_lost < self.pairs.len() || bits == BITS[K - 1].1 {
+        let num_pairs = self.pairs.len();
+        if self.num_taken < num_pairs || 2 * num_pairs > self.pairs.capacity() {
             return;
         }
-        let old = std::mem::replace(self, Table::new(bits + 1));
-        for slot in old.pairs.iter().flat_map(|pair| pair.0.iter().rev()).filter(|slot| slot.keys[0] != 0) {
-            let mut keys = slot.keys;
-            keys[K - 1] &= KEY_MASK;
-            let at = self.home(keys);
-            self.pairs[at].push(*slot);
+        self.pairs.resize(2 * num_pairs, Pair([Slot::EMPTY; 2]));
+        self.shift -= 1;
+        self.num_taken = 0;
+        for at in (0..num_pairs).rev() {
+            let Pair([first, second]) = std::mem::replace(&mut self.pairs[at], Pair([Slot::EMPTY; 2]));
+            for slot in [second, first] {
+                if let Some(keys) = slot.piece_keys() {
+                    self.push(self.home(keys), slot);
+                }
+            }
         }
+    }
+}
+
+fn link_keys<const K: usize>(mut keys: [u128; K]) -> [u128; K] {
+    keys[K - 1] &= LINK_MASK;
+    keys
+}
+
+/// Ids of pieces that have too many for a slot, and the pieces that are too long for one.
+#[derive(Default)]
+struct Store {
+    ids: Vec<u32>,
+    pieces: Vec<u8>,
+    /// How often it has been emptied.
+    round: u32,
+}
+
+/// A place in the store, while its round lasts: where the ids begin, their number, the round, where the piece begins.
+#[derive(Clone, Copy)]
+struct Link([u32; IDS]);
+
+impl Store {
+    /// The ids at a place where those of `piece` are, as far as is known; an empty piece is not compared.
+    fn get(&self, Link([start, num_ids, round, piece_start]): Link, piece: &[u8]) -> Option<&[u32]> {
+        let stored = self.pieces.get(piece_start as usize..)?;
+        let ids = self.ids.get(start as usize..)?.get(..num_ids as usize)?;
+        (round == self.round && stored.starts_with(piece)).then_some(ids)
+    }
+
+    #[allow(clippy::cast_possible_truncation)] // of a piece of few bytes, in a store of bounded size
+    fn insert(&mut self, new: &[u32], piece: &[u8]) -> Link {
+        if self.ids.len() + new.len() > STORED_IDS || self.pieces.len() + piece.len() > STORED_BYTES {
+            self.ids.clear();
+            self.pieces.clear();
+            self.round += 1;
+        }
+        if self.ids.capacity() == 0 {
+            self.ids.reserve_exact(STORED_IDS);
+            ask_for_huge_pages(&mut self.ids);
+        }
+        let link = [self.ids.len() as u32, new.len() as u32, self.round, self.pieces.len() as u32];
+        self.ids.extend_from_slice(new);
+        self.pieces.extend_from_slice(piece);
+        Link(link)
     }
 }
 
@@ -154,24 +242,38 @@ fn prefetch<const K: usize>(pair: &Pair<K>) {
     std::hint::black_box(pair.0[0].keys[0]);
 }
 
-/// A piece of any length, and its ids.
-#[derive(Clone, Default)]
-struct Long {
-    piece: Vec<u8>,
-    ids: Vec<u32>,
+/// Asks the system for large pages beyond the first [`HUGE_PAGE`] of a vector's free room: many never need more.
+#[cfg(all(target_os = "linux", not(miri)))]
+fn ask_for_huge_pages<T>(room: &mut Vec<T>) {
+    let room = room.spare_capacity_mut();
+    let skipped = room.as_ptr().cast::<u8>().align_offset(HUGE_PAGE);
+    if let Some(len) = size_of_val(room).checked_sub(skipped) {
+        // SAFETY: whole pages of memory that the vector owns; what they hold, nothing so far, stays as it is. A refusal
+        // does not matter.
+        unsafe { libc::madvise(room.as_mut_ptr().byte_add(skipped).cast(), len, libc::MADV_HUGEPAGE) };
+    }
 }
+
+#[cfg(not(all(target_os = "linux", not(miri))))]
+fn ask_for_huge_pages<T>(_: &mut Vec<T>) {}
 
 /// One thread's cache.
 pub(super) struct PieceCache {
     short: Table<1>,
     medium: Table<2>,
+    store: Store,
     /// Made for the first such piece.
-    long: Vec<Long>,
+    long: Option<Table<1>>,
 }
 
 impl PieceCache {
     pub fn new() -> Self {
-        PieceCache { short: Table::new(BITS[0].0), medium: Table::new(BITS[1].0), long: Vec::new() }
+        PieceCache {
+            short: Table::new(BITS[0]),
+            medium: Table::new(BITS[1]),
+            store: Store::default(),
+            long: None,
+        }
     }
 
     /// Appends the ids of the pieces of `text` from `start` on that end at `ends`; `encode` is asked where they are not
@@ -241,42 +343,57 @@ impl PieceCache {
         encode: &mut impl FnMut(&[u8], &mut Vec<u32>),
     ) {
         let piece = &text[range.clone()];
-        // A piece of few bytes makes few ids, and is in the first table alone.
-        let medium = (piece.len() > IDS && piece.len() <= MEDIUM).then(|| {
+        if key != TOO_LONG {
+            encode_linked((&mut self.short, &mut self.store), (at, [key]), piece, ids, encode);
+        } else if piece.len() <= MEDIUM {
             let keys = medium_keys(text, range.start, piece.len());
-            (self.medium.home(keys), keys)
-        });
-        if let Some((known, num_ids)) = medium.and_then(|(at, keys)| self.medium.get(at, keys)) {
-            return ids.extend_from_slice(&known.as_flattened()[..num_ids]);
-        }
-        let long = if piece.len() > 2 * IDS { self.long_place(piece) } else { None };
-        if let Some(long) = long.and_then(|at| self.long.get(at)).filter(|long| long.piece == piece) {
-            return ids.extend_from_slice(&long.ids);
-        }
-        let before = ids.len();
-        encode(piece, ids);
-        let new = &ids[before..];
-        if key != TOO_LONG && new.len() <= IDS {
-            self.short.insert(at, [key], new);
-        } else if let Some((at, keys)) = medium.filter(|_| new.len() <= 2 * IDS) {
-            self.medium.insert(at, keys, new);
-        } else if let Some(long) = long.and_then(|at| self.long.get_mut(at)) {
-            piece.clone_into(&mut long.piece);
-            new.clone_into(&mut long.ids);
+            let at = self.medium.home(keys);
+            if let Some((known, num_ids)) = self.medium.get(at, keys) {
+                return ids.extend_from_slice(&known.as_flattened()[..num_ids]);
+            }
+            encode_linked((&mut self.medium, &mut self.store), (at, keys), piece, ids, encode);
+        } else if piece.len() <= LONG {
+            let long = self.long.get_or_insert_with(|| Table::new((LONG_BITS, LONG_BITS)));
+            let (at, key) = long_place(piece);
+            if let Some(known) = long.link(at, [key]).and_then(|link| self.store.get(link, piece)) {
+                return ids.extend_from_slice(known);
+            }
+            let before = ids.len();
+            encode(piece, ids);
+            long.insert_link(at, [key], self.store.insert(&ids[before..], piece));
+        } else {
+            encode(piece, ids);
         }
     }
+}
 
-    /// The place of a piece in the third table.
-    #[allow(clippy::cast_possible_truncation)] // shifted below the number of slots
-    fn long_place(&mut self, piece: &[u8]) -> Option<usize> {
-        if piece.len() > LONG {
-            return None;
-        }
-        if self.long.is_empty() {
-            self.long.resize(1 << LONG_BITS, Long::default());
-        }
-        let keys = piece.chunks(SHORT).map(|part| short_key(part, 0, part.len()));
-        Some((keys.fold(0, |state, key| hash(key, state)) >> (64 - LONG_BITS)) as usize)
+/// The place of a piece in the third table, and its key: a hash, and the length.
+#[allow(clippy::cast_possible_truncation)] // shifted below the number of slots
+fn long_place(piece: &[u8]) -> (usize, u128) {
+    let keys = piece.chunks(SHORT).map(|part| short_key(part, 0, part.len()));
+    let hash = keys.fold(0, |state, key| hash(key, state));
+    ((hash >> (65 - LONG_BITS)) as usize, u128::from(hash) | (piece.len() as u128) << 64)
+}
+
+/// Looks up a piece that may have too many ids for a slot, or encodes and remembers it.
+fn encode_linked<const K: usize>(
+    (table, store): (&mut Table<K>, &mut Store),
+    (at, keys): (usize, [u128; K]),
+    piece: &[u8],
+    ids: &mut Vec<u32>,
+    encode: &mut impl FnMut(&[u8], &mut Vec<u32>),
+) {
+    let has_link = piece.len() > K * IDS && piece[piece.len() - 1] != 0;
+    if let Some(known) = table.link(at, keys).filter(|_| has_link).and_then(|link| store.get(link, &[])) {
+        return ids.extend_from_slice(known);
+    }
+    let before = ids.len();
+    encode(piece, ids);
+    let new = &ids[before..];
+    if new.len() <= K * IDS {
+        table.insert(at, keys, new);
+    } else if has_link {
+        table.insert_link(at, keys, store.insert(new, &[]));
     }
 }
 
@@ -309,7 +426,7 @@ mod tests {
             }
             assert!(ids == expected);
         }
-        assert!(cache.short.shift < Table::<1>::new(BITS[0].0).shift);
-        assert!(cache.medium.shift < Table::<2>::new(BITS[1].0).shift);
+        assert!(cache.short.shift < Table::<1>::new(BITS[0]).shift);
+        assert!(cache.medium.shift < Table::<2>::new(BITS[1]).shift);
     }
 }
