@@ -18,8 +18,9 @@ use std::sync::{Mutex, PoisonError};
 
 /// Less text than this is encoded faster by the calling thread than threads are started.
 const PARALLEL_BYTES: usize = 1 << 17;
-/// Texts that a thread takes at a time, so that small ones do not fight for the counter.
+/// Most texts that a thread takes at a time, so that small ones do not fight for the counter, and about how many bytes.
 const TAKEN: usize = 16;
+const TAKEN_BYTES: usize = 1 << 14;
 
 /// The ids of many texts.
 pub struct Batch {
@@ -27,6 +28,8 @@ pub struct Batch {
     parts: Vec<Vec<u32>>,
     /// By text. Those that were taken together follow each other in one part.
     places: Vec<Place>,
+    /// How many texts were taken together.
+    taken: usize,
     pool: Option<ThreadPool>,
 }
 
@@ -57,7 +60,8 @@ impl Encoder {
         let alone = num_threads == Some(1) || texts.len() < 2 || num_bytes < PARALLEL_BYTES;
         let pool = if alone { None } else { Some(reader::thread_pool(num_threads)?) };
         let num_threads = pool.as_ref().map_or(1, ThreadPool::current_num_threads);
-        let stretches = Stretches::new(texts.len(), num_threads);
+        let taken = (TAKEN_BYTES * texts.len() / num_bytes.max(1)).clamp(1, TAKEN);
+        let stretches = Stretches::new(texts.len(), num_threads, taken);
         let workers: Vec<_> = (0..num_threads).map(|_| Mutex::new(self.worker())).collect();
         let work = |thread: usize| {
             // No other thread has this index, so there is no waiting.
@@ -70,7 +74,7 @@ impl Encoder {
         for worker in workers.into_iter().rev() {
             self.put_back(worker.into_inner().unwrap_or_else(PoisonError::into_inner));
         }
-        let mut batch = Batch { parts: Vec::with_capacity(made.len()), places: Vec::new(), pool };
+        let mut batch = Batch { parts: Vec::with_capacity(made.len()), places: Vec::new(), taken, pool };
         batch.places.resize(texts.len(), Place { part: 0, start: 0, end: 0 });
         let mut failed = None;
         for result in made {
@@ -123,13 +127,15 @@ struct Stretches {
     rests: Vec<(AtomicUsize, usize)>,
     /// What is not before this is not needed any more.
     end: AtomicUsize,
+    /// How many are taken at a time.
+    taken: usize,
 }
 
 impl Stretches {
-    fn new(num_texts: usize, num_threads: usize) -> Self {
-        let begin = |thread: usize| (num_texts * thread / num_threads).next_multiple_of(TAKEN).min(num_texts);
+    fn new(num_texts: usize, num_threads: usize, taken: usize) -> Self {
+        let begin = |thread: usize| (num_texts * thread / num_threads).next_multiple_of(taken).min(num_texts);
         let rests = (0..num_threads).map(|thread| (AtomicUsize::new(begin(thread)), begin(thread + 1)));
-        Stretches { rests: rests.collect(), end: AtomicUsize::new(num_texts) }
+        Stretches { rests: rests.collect(), end: AtomicUsize::new(num_texts), taken }
     }
 
     /// The next texts for a thread: of its own stretch, then of others.
@@ -138,8 +144,8 @@ impl Stretches {
         (0..num_threads).find_map(|k| {
             let (begin, end) = &self.rests[(thread + k) % num_threads];
             let end = *end.min(&self.end.load(Relaxed));
-            let begin = begin.fetch_add(TAKEN, Relaxed);
-            (begin < end).then(|| begin..end.min(begin + TAKEN))
+            let begin = begin.fetch_add(self.taken, Relaxed);
+            (begin < end).then(|| begin..end.min(begin + self.taken))
         })
     }
 
@@ -174,8 +180,8 @@ impl Batch {
     pub fn flat<T: Clone + Default + Send>(&self, convert: impl Fn(u32) -> T + Sync) -> Vec<T> {
         let mut flat = vec![T::default(); self.parts.iter().map(Vec::len).sum()];
         let mut rest = &mut flat[..];
-        let mut copies = Vec::with_capacity(self.places.len() / TAKEN + 1);
-        for taken in self.places.chunks(TAKEN) {
+        let mut copies = Vec::with_capacity(self.places.len() / self.taken + 1);
+        for taken in self.places.chunks(self.taken) {
             let (first, last) = (taken[0], taken[taken.len() - 1]);
             let ids = &self.parts[first.part][first.start..last.end];
             let (to, after) = rest.split_at_mut(ids.len());
