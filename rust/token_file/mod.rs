@@ -35,6 +35,8 @@ use std::time::UNIX_EPOCH;
 use writer::{End, Part, Writer};
 
 const END_OF_TEXT: &str = "<|endoftext|>";
+/// Bytes per chunk: its ids stay in the second-level cache until they are written. With a megabyte a tenth slower.
+const CHUNK_BYTES: usize = 1 << 18;
 /// Ids that are searched for the end of a document together.
 const END_BLOCK: usize = 256;
 
@@ -57,7 +59,7 @@ pub struct Options {
     pub shards: Option<Shards>,
     /// Whether to keep the whole files of an earlier run that was stopped; without shards there are none.
     pub resume: bool,
-    /// Bytes per chunk, by default [`reader::CHUNK_BYTES`]; the output does not depend on it.
+    /// Bytes per chunk, by default 256 KiB; the output does not depend on it.
     pub chunk_bytes: Option<usize>,
 }
 
@@ -84,7 +86,7 @@ pub fn encode_file(
     let is_records = inputs.field.is_some();
     let end = end_of_document(encoder.vocab(), options, is_records)?;
     let found = if options.ordinary || is_records { &special::NONE } else { encoder.specials() };
-    let chunk_bytes = options.chunk_bytes.unwrap_or(reader::CHUNK_BYTES);
+    let chunk_bytes = options.chunk_bytes.unwrap_or(CHUNK_BYTES);
     let mut reader = ChunkReader::new(inputs, encoder.pretokenizer().clone(), found.clone(), chunk_bytes)?;
     let sizes: Option<Vec<u64>> = reader.sources().iter().map(reader::Source::text_bytes).collect();
     let identity = if options.resume && options.shards.is_some() && reader.sources().iter().any(is_pipe) {
