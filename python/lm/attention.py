@@ -11,16 +11,12 @@ and contiguous inputs, the form in which it is right on Apple GPUs:
 * pytorch#174861: the two-pass kernel reads out of bounds (fixed in 2.11).
 """
 
-from __future__ import annotations
-
 import math
 
 import torch
 from torch import Tensor, nn
 
 from lm.nn import Linear, RMSNorm, softmax
-
-KERNELS = ("auto", "fused", "masked", "explicit")
 
 
 def causal_mask(num_queries: int, num_keys: int, device: torch.device | str | None = None) -> Tensor:
@@ -30,13 +26,9 @@ def causal_mask(num_queries: int, num_keys: int, device: torch.device | str | No
 
 
 def scaled_dot_product_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Return `softmax(q k^T / sqrt(D)) v`.
+    """Return `softmax(q k^T / sqrt(D)) v` for (..., T, D) queries and (..., S, D) keys and values.
 
-    Args:
-        q: (..., T, D) queries.
-        k: (..., S, D) keys.
-        v: (..., S, D) values.
-        mask: broadcastable to (..., T, S), True where the query may see the key; None for all.
+    `mask` is broadcastable to (..., T, S), True where the query may see the key; None for all.
     """
     scores = (q / math.sqrt(q.shape[-1])) @ k.transpose(-2, -1)  # (..., T, S)
     if mask is not None:
@@ -52,12 +44,9 @@ def rope_tables(head_dim: int, length: int, theta: float) -> tuple[Tensor, Tenso
 
 
 def rotate_pairs(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate each adjacent pair (x[2i], x[2i+1]) by its angle, as in the RoFormer paper.
+    """Rotate each adjacent pair (x[2i], x[2i+1]) of (..., D) by its angle, as in the RoFormer paper.
 
-    Args:
-        x: (..., D).
-        cos: broadcastable to (..., D / 2).
-        sin: as `cos`.
+    `cos` and `sin` are broadcastable to (..., D / 2).
     """
     pairs = x.view(*x.shape[:-1], -1, 2)  # (..., D / 2, 2)
     if x.device.type == "cpu" and x.dtype == torch.float32 and not torch.compiler.is_compiling():
@@ -89,11 +78,8 @@ class KVCache:
 class CausalSelfAttention(nn.Module):
     """Multi-head self-attention in which each token sees itself and what stands before it.
 
-    Args:
-        d_model: width; a multiple of `num_heads`.
-        num_heads: number of heads.
-        qk_norm: normalise queries and keys of each head before the rotation.
-        kernel: one of `KERNELS`; "auto" is "masked" on Apple GPUs, else "fused".
+    `qk_norm` normalises queries and keys of each head before the rotation; `kernel` is one of "fused",
+    "masked", "explicit", or "auto": "masked" on Apple GPUs, else "fused".
     """
 
     def __init__(self, d_model: int, num_heads: int, *, qk_norm: bool = False, kernel: str = "auto") -> None:
@@ -113,10 +99,8 @@ class CausalSelfAttention(nn.Module):
     ) -> Tensor:
         """Map (B, T, d_model) to the same shape.
 
-        Args:
-            x: the new tokens.
-            rope: cos and sin of their positions, each (T, D / 2); None for attention without positions.
-            cache: what came before; the new keys and values are added to it.
+        `rope` is cos and sin of the tokens' positions, each (T, D / 2), None for attention without positions;
+        `cache` holds the keys and values of the tokens before, and takes the new ones.
         """
         batch, length, d_model = x.shape
         qkv = self.qkv(x).view(batch, length, 3, self.num_heads, self.head_dim)  # (B, T, 3, H, D)

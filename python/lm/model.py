@@ -9,10 +9,7 @@ with standard deviation 0.02, the two projections that write into the residual s
 layers), so that the stream does not grow with depth.
 """
 
-from __future__ import annotations
-
 import math
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -45,8 +42,7 @@ class TransformerLM(nn.Module):
     """Decoder-only language model.
 
     Example:
-        >>> model = TransformerLM(ModelConfig(vocab_size=100, d_model=16, num_heads=2, d_ff=32, num_layers=1))
-        >>> model(torch.tensor([[1, 2, 3]])).shape
+        >>> TransformerLM(ModelConfig(vocab_size=100))(torch.tensor([[1, 2, 3]])).shape
         torch.Size([1, 3, 100])
     """
 
@@ -104,23 +100,17 @@ class TransformerLM(nn.Module):
         return self.norm(x)  # type: ignore[no-any-return]
 
     def forward(self, ids: Tensor, targets: Tensor | None = None) -> Tensor:
-        """Return (B, T, vocab_size) logits, or, given (B, T) targets, the mean loss in nats.
-
-        Any T from 1 to `context_length` is allowed.
-        """
+        """Return (B, T, vocab_size) logits, or, given (B, T) targets, the mean loss in nats."""
         x = self.hidden(ids)
-        if targets is None:
-            return x @ self.head_weight.T
-        return linear_cross_entropy(x, self.head_weight, targets)
+        if targets is not None:
+            return linear_cross_entropy(x, self.head_weight, targets)
+        return x @ self.head_weight.T
 
     def new_caches(self, batch_size: int = 1) -> list[KVCache]:
         """Return an empty key-value cache for each layer."""
-        c = self.config
-        like = self.embedding.weight.detach()
-        return [
-            KVCache(batch_size, c.num_heads, c.context_length, c.d_model // c.num_heads, like)
-            for _ in range(c.num_layers)
-        ]
+        c, like = self.config, self.embedding.weight.detach()
+        shape = (batch_size, c.num_heads, c.context_length, c.d_model // c.num_heads)
+        return [KVCache(*shape, like) for _ in range(c.num_layers)]
 
     def num_parameters(self) -> int:
         """Return the number of trained numbers."""
@@ -132,14 +122,7 @@ class TransformerLM(nn.Module):
         Six for each weight of a matrix product, and the two products of attention over the full context.
         """
         c = self.config
-        matrices = sum(
-            p.numel() for name, p in self.named_parameters() if p.ndim == 2 and "embedding" not in name
-        )
-        head = self.head_weight.numel() if self.head is None else 0
-        return 6 * (matrices + head) + 12 * c.num_layers * c.d_model * c.context_length
-
-    def matrices(self) -> Iterator[tuple[str, nn.Parameter, int]]:
-        """Yield name, weight and number of stacked parts of each matrix inside the blocks."""
-        for name, module in self.layers.named_modules():
-            if isinstance(module, Linear):
-                yield f"layers.{name}.weight", module.weight, module.parts
+        weights = sum(p.numel() for p in self.parameters() if p.ndim == 2)
+        if self.head is not None:  # the embedding is looked up, not multiplied
+            weights -= self.embedding.weight.numel()
+        return 6 * weights + 12 * c.num_layers * c.d_model * c.context_length

@@ -9,8 +9,6 @@ still there, so the (rows, vocabulary) matrix never exists: memory falls from th
 and on CPU the pair is 1.4 times as fast as `cross_entropy(linear(x, W))`. All else is left to autograd.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -32,26 +30,19 @@ def softmax(x: Tensor, dim: int = -1) -> Tensor:
     return shifted / shifted.sum(dim=dim, keepdim=True)
 
 
-def log_sum_exp(x: Tensor) -> Tensor:
-    """Return `log(sum(exp(x)))` over the last dimension, kept with size one."""
-    largest = x.amax(dim=-1, keepdim=True)
-    return largest + torch.exp(x - largest).sum(dim=-1, keepdim=True).log()
+def token_losses(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return `log(sum(exp(logits))) - logits[target]`, the loss of each of (...) targets in nats.
+
+    `logits` is (..., vocab_size), unnormalised.
+    """
+    largest = logits.amax(dim=-1, keepdim=True)
+    log_total = largest + torch.exp(logits - largest).sum(dim=-1, keepdim=True).log()
+    return (log_total - logits.gather(-1, targets.unsqueeze(-1))).squeeze(-1)
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean negative log-probability of `targets`, in nats.
-
-    Args:
-        logits: (..., vocab_size), unnormalised.
-        targets: (...), ids.
-    """
+    """Return the mean of `token_losses`."""
     return token_losses(logits, targets).mean()
-
-
-def token_losses(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the negative log-probability of each target, in nats, with the shape of `targets`."""
-    picked = logits.gather(-1, targets.unsqueeze(-1))
-    return (log_sum_exp(logits) - picked).squeeze(-1)
 
 
 class LinearCrossEntropy(torch.autograd.Function):
@@ -60,13 +51,10 @@ class LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, targets: Tensor, chunk_rows: int) -> Tensor:
         """Compute the loss, and both gradients for a loss gradient of one."""
-        num_rows = x.shape[0]
-        grad_x = torch.empty_like(x)
-        grad_weight = torch.zeros_like(weight)
+        grad_x, grad_weight = torch.empty_like(x), torch.zeros_like(weight)
         losses = []
-        for start in range(0, num_rows, chunk_rows):
-            rows = x[start : start + chunk_rows]
-            picked = targets[start : start + chunk_rows].unsqueeze(-1)
+        for start in range(0, len(x), chunk_rows):
+            rows, picked = x[start : start + chunk_rows], targets[start : start + chunk_rows].unsqueeze(-1)
             logits = rows @ weight.T  # (chunk, vocab)
             log_total = torch.logsumexp(logits, dim=-1, keepdim=True)
             losses.append((log_total - logits.gather(-1, picked)).sum())
@@ -76,25 +64,20 @@ class LinearCrossEntropy(torch.autograd.Function):
             torch.mm(grad_logits, weight, out=grad_x[start : start + chunk_rows])
             grad_weight.addmm_(grad_logits.T, rows)
         ctx.save_for_backward(grad_x, grad_weight)
-        ctx.num_rows = num_rows
-        return torch.stack(losses).sum() / num_rows
+        return torch.stack(losses).sum() / len(x)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, None, None]:
         """Scale the gradients kept by `forward`."""
         grad_x, grad_weight = ctx.saved_tensors
-        scale = grad_outputs[0] / ctx.num_rows
+        scale = grad_outputs[0] / len(grad_x)
         return grad_x * scale, grad_weight * scale, None, None
 
 
 def linear_cross_entropy(x: Tensor, weight: Tensor, targets: Tensor, chunk_rows: int = 256) -> Tensor:
-    """Return `cross_entropy(x W^T, targets)` without ever holding all logits.
+    """Return `cross_entropy(x W^T, targets)` without ever holding more than `chunk_rows` rows of logits.
 
-    Args:
-        x: (..., d_model), the input of the output head.
-        weight: (vocab_size, d_model), the head.
-        targets: (...), ids.
-        chunk_rows: rows of logits held at once.
+    `x` is (..., d_model), `weight` (vocab_size, d_model), `targets` (...) ids.
     """
     flat_x, flat_targets = x.reshape(-1, x.shape[-1]), targets.reshape(-1)
     loss = LinearCrossEntropy.apply(flat_x, weight, flat_targets, chunk_rows)

@@ -9,17 +9,18 @@ gives NaN on Apple GPUs and is slower on CPUs without bf16 units. Weights that h
 another (see `nn.Linear.parts`) are orthogonalised matrix by matrix, in one batched product.
 """
 
-from __future__ import annotations
-
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lm.config import OptimConfig
+from lm.model import TransformerLM
+from lm.nn import Linear
 
 
 def rate_factor(step: int, config: OptimConfig) -> float:
@@ -32,9 +33,8 @@ def rate_factor(step: int, config: OptimConfig) -> float:
     assert config.cosine_cycle_iters is not None
     warmup, end, low = config.warmup_iters, config.cosine_cycle_iters, config.min_lr / config.lr
     if step < warmup:
-        # the reference starts from a rate of zero; a first step that does nothing is not worth having
-        # elsewhere
-        return step / warmup if config.schedule == "cosine" else (step + 1) / warmup
+        # the reference starts from a rate of zero; elsewhere no first step is lost
+        return (step if config.schedule == "cosine" else step + 1) / warmup
     if config.schedule == "constant":
         return 1.0
     if step >= end:
@@ -69,8 +69,7 @@ def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
     a, b, c = 3.4445, -4.7750, 2.0315
     x = matrices.float()
     tall = x.shape[-2] > x.shape[-1]
-    if tall:
-        x = x.mT
+    x = x.mT if tall else x
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(steps):
         gram = x @ x.mT
@@ -79,18 +78,15 @@ def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
     return out
 
 
+@dataclass(slots=True)
 class Group:
-    """Parameters that share hyperparameters.
+    """Parameters that share an algorithm and its settings; `lr` is the highest rate."""
 
-    `rate` and `min_rate_ratio` come from the schedule; `parts` is for Muon.
-    """
-
-    def __init__(
-        self, kind: str, names: list[str], parameters: list[nn.Parameter], lr: float, weight_decay: float
-    ) -> None:
-        self.kind, self.names = kind, names
-        self.parameters: list[Any] = parameters
-        self.lr, self.weight_decay = lr, weight_decay
+    algorithm: str
+    lr: float
+    weight_decay: float
+    names: list[str] = field(default_factory=list)
+    parameters: list[Any] = field(default_factory=list)
 
 
 class Optimizer:
@@ -99,18 +95,16 @@ class Optimizer:
     Args:
         groups: see `make_optimizer`.
         config: betas, momentum and eps.
-        parts: stacked matrices in a weight, by parameter name; one where missing.
+        parts: number of matrices stacked in a weight, by the name of the weight.
     """
 
-    def __init__(
-        self, groups: Sequence[Group], config: OptimConfig, parts: dict[str, int] | None = None
-    ) -> None:
-        self.groups, self.config, self.parts = [g for g in groups if g.parameters], config, parts or {}
+    def __init__(self, groups: list[Group], config: OptimConfig, parts: dict[str, int]) -> None:
+        self.groups, self.config, self.parts = groups, config, parts
         self.num_steps = 0
         self.state: dict[str, Tensor] = {}
         for group in self.groups:
             for name, p in zip(group.names, group.parameters, strict=True):
-                for slot in ("mean", "square") if group.kind == "adamw" else ("momentum",):
+                for slot in ("mean", "square") if group.algorithm == "adamw" else ("momentum",):
                     self.state[f"{name}.{slot}"] = torch.zeros_like(p, memory_format=torch.contiguous_format)
                 if config.ema:
                     self.state[f"{name}.ema"] = p.detach().clone()
@@ -131,7 +125,7 @@ class Optimizer:
             rate = group.lr * factor
             if group.weight_decay:
                 torch._foreach_mul_(group.parameters, 1 - rate * group.weight_decay)
-            if group.kind == "adamw":
+            if group.algorithm == "adamw":
                 self.adamw(group, gradients, rate)
             else:
                 self.muon(group, gradients, rate)
@@ -142,14 +136,14 @@ class Optimizer:
     @contextmanager
     def averaged(self) -> Iterator[None]:
         """Put the averaged weights in place of the trained ones for a while, if there are any."""
-        named = [pair for g in self.groups for pair in zip(g.names, g.parameters, strict=True)]
 
+        @torch.no_grad()
         def swap() -> None:
-            for name, p in named if self.config.ema else ():
-                average = self.state[f"{name}.ema"]
-                kept = p.detach().clone()
-                p.detach().copy_(average)
-                average.copy_(kept)
+            for group in self.groups if self.config.ema else ():
+                for p, average in zip(group.parameters, self.slots(group, "ema"), strict=True):
+                    kept = p.clone()
+                    p.copy_(average)
+                    average.copy_(kept)
 
         swap()
         try:
@@ -178,7 +172,7 @@ class Optimizer:
         torch._foreach_lerp_(momenta, gradients, 1 - beta)
         updates = torch._foreach_lerp(gradients, momenta, beta)
         for name, p, update in zip(group.names, group.parameters, updates, strict=True):
-            matrices = update.view(self.parts.get(name, 1), -1, update.shape[-1])  # (parts, rows, columns)
+            matrices = update.view(self.parts[name], -1, update.shape[-1])  # (parts, rows, columns)
             # a tall matrix gets a step as large, per output, as a square one
             scale = math.sqrt(max(1.0, matrices.shape[-2] / matrices.shape[-1]))
             p.add_(orthogonalize(matrices).reshape_as(p).to(p.dtype), alpha=-rate * scale)
@@ -190,29 +184,22 @@ class Optimizer:
                 p.grad = None
 
 
-def make_optimizer(model: nn.Module, config: OptimConfig) -> Optimizer:
-    """Sort the parameters of a model into groups: embedding, head, matrices of the blocks, gains."""
-    parts = {name: count for name, _, count in model.matrices()}  # type: ignore[operator]
-    groups: dict[str, Group] = {}
+def make_optimizer(model: TransformerLM, config: OptimConfig) -> Optimizer:
+    """Sort the parameters of a model into groups: embedding, gains, matrices inside the layers, head."""
+    lr, decay = config.lr, config.weight_decay
+    groups = {
+        "embedding": Group("adamw", lr * config.embedding_lr_scale, decay * config.decay_all),
+        "gains": Group("adamw", lr, decay * config.decay_all),
+        "layers": Group("adamw", lr, decay),
+        "head": Group("adamw", lr * config.head_lr_scale, decay),
+    }
+    if config.optimizer == "muon":
+        groups["layers"] = Group("muon", config.muon_lr, config.muon_weight_decay)
     for name, p in model.named_parameters():
-        if not p.is_contiguous():
-            raise ValueError(f"parameter {name} is not contiguous")
-        if name in parts:
-            kind, lr, decay = "matrices", config.lr, config.weight_decay
-        elif name.startswith("head"):
-            kind, lr, decay = "head", config.lr * config.head_lr_scale, config.weight_decay
-        elif name.startswith("embedding"):
-            kind, lr, decay = (
-                "embedding",
-                config.lr * config.embedding_lr_scale,
-                config.weight_decay * config.decay_all,
-            )
-        else:
-            kind, lr, decay = "gains", config.lr, config.weight_decay * config.decay_all
-        algorithm = "adamw"
-        if kind == "matrices" and config.optimizer == "muon":
-            algorithm, lr, decay = "muon", config.muon_lr, config.muon_weight_decay
-        group = groups.setdefault(kind, Group(algorithm, [], [], lr, decay))
+        assert p.is_contiguous()  # see `adamw`
+        group = groups[name.split(".")[0] if p.ndim == 2 else "gains"]
         group.names.append(name)
         group.parameters.append(p)
-    return Optimizer(list(groups.values()), config, parts)
+    modules = model.named_modules()
+    parts = {f"{name}.weight": module.parts for name, module in modules if isinstance(module, Linear)}
+    return Optimizer([group for group in groups.values() if group.names], config, parts)

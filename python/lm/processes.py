@@ -7,8 +7,6 @@ alone evaluates, writes and speaks. Signals reach the processes at different tim
 on whether to stop.
 """
 
-from __future__ import annotations
-
 import atexit
 import os
 import sys
@@ -37,9 +35,7 @@ class Processes:
 
     def wrap(self, model: nn.Module) -> nn.Module:
         """Return a module whose backward pass averages gradients over the processes."""
-        if self.size == 1:
-            return model
-        return nn.parallel.DistributedDataParallel(model)
+        return nn.parallel.DistributedDataParallel(model) if self.size > 1 else model
 
     def average(self, value: Tensor) -> None:
         """Replace a tensor by its mean over the processes."""
@@ -49,10 +45,9 @@ class Processes:
 
     def largest(self, number: int) -> int:
         """Return the largest of the processes' numbers; waits for all, but not for a device."""
-        if self.size == 1:
-            return number
         held = torch.tensor(number)
-        dist.all_reduce(held, dist.ReduceOp.MAX)
+        if self.size > 1:
+            dist.all_reduce(held, dist.ReduceOp.MAX)
         return int(held)
 
 
@@ -87,7 +82,7 @@ def leave(command: Callable[[], int]) -> NoReturn:
     try:
         code = command()
     except SystemExit as end:
-        if world_size() == 1 or not isinstance(end.code, int):
+        if not isinstance(end.code, int):
             raise
         code = end.code
     if world_size() > 1:

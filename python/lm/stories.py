@@ -5,8 +5,6 @@ hero, friend, place and things, which stay the same throughout. A model of a few
 language in two minutes, which is the purpose; it says nothing about real text. Same seed, same bytes.
 """
 
-from __future__ import annotations
-
 import random
 import tomllib
 from collections.abc import Iterator, Sequence
