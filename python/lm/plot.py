@@ -4,26 +4,23 @@
 from what is in memory, means that a resumed run has its whole curve, and that any run can be drawn again.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-Points = tuple[list[float], list[float]]
+Points = tuple[list[float], list[float]]  # steps, values
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Return the rows of a metrics file; a torn last line is left out; none if there is no file."""
     rows = []
-    if path.exists():
-        for line in path.read_text("utf-8").splitlines():
-            try:
-                rows.append(json.loads(line))
-            except (ValueError, RecursionError):
-                continue
+    for line in path.read_text("utf-8").splitlines() if path.exists() else ():
+        try:
+            rows.append(json.loads(line))
+        except (ValueError, RecursionError):
+            continue
     return [row for row in rows if isinstance(row, dict) and "step" in row]
 
 
@@ -44,29 +41,24 @@ def smooth(values: Sequence[float]) -> list[float]:
     return out
 
 
-def draw(run: Path, title: str | None = None) -> list[Path]:
+def draw(run: Path) -> list[Path]:
     """Draw both curves of a run; return the files written (none before there is anything to draw)."""
     rows = read_metrics(run / "metrics.jsonl")
     train, valid = series(rows, "loss"), series(rows, "valid_loss")
     if not train[0] and not valid[0]:
         return []
-    name = title or str(run)
     files = [run / "loss_curve.png", run / "ppl_curve.png"]
-    draw_picture(files[0], name, "loss, nats per token", [("", train, valid)])
-    exp = [(points[0], [math.exp(min(v, 30.0)) for v in points[1]]) for points in (train, valid)]
-    draw_picture(files[1], name, "perplexity", [("", exp[0], exp[1])], log=True)
+    draw_picture(files[0], str(run), "loss, nats per token", [("", train, valid)])
+    train, valid = ((steps, [math.exp(min(v, 30.0)) for v in values]) for steps, values in (train, valid))
+    draw_picture(files[1], str(run), "perplexity", [("", train, valid)], log=True)
     return files
 
 
 def new_axes(title: str, xlabel: str, ylabel: str) -> Any:
-    """Return the axes of a new picture."""
-    # The object interface: no global state, no window system, safe in a thread.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    """Return the axes of a new picture: no global state, no window system, safe in a thread."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    axes = Figure(figsize=(8, 5), layout="constrained").add_subplot()
     axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
     axes.grid(alpha=0.3, which="both")
     return axes
@@ -83,9 +75,7 @@ def save_picture(path: Path, axes: Any) -> None:
 def draw_picture(
     path: Path, title: str, label: str, runs: Sequence[tuple[str, Points, Points]], *, log: bool = False
 ) -> None:
-    """Draw training (thin, smoothed line on top) and validation (dots) of one or several runs."""
-    from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
-
+    """Draw training (thin, smoothed line on top) and validation (dots) of one or several named runs."""
     axes = new_axes(title, "step", label)
     for index, (name, train, valid) in enumerate(runs):
         colour, prefix = f"C{index}", f"{name} " if name else ""
@@ -98,10 +88,9 @@ def draw_picture(
             axes.plot(*valid, color=colour, marker="o", markersize=4, linestyle="--", label=text)
     shown = [v for _, train, valid in runs for v in (*smooth(train[1]), *valid[1])]
     if log:
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(ScalarFormatter())
-        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.set_yscale("log", subs=(2, 5))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("{x:g}")
     elif len(shown) > 20:  # the first few steps would squeeze the rest of the picture
         low, high = min(shown), sorted(shown)[int(0.98 * len(shown))]
         axes.set_ylim(low - 0.05 * (high - low), high + 0.1 * (high - low))

@@ -4,8 +4,6 @@ Made from the files of the run folder alone, so it can be made again at any time
 itself: pictures are inside, and there is no script. Whatever comes from files is escaped.
 """
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Iterable
 from html import escape
@@ -13,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from lm import checkpoint as ckpt
-from lm.plot import read_metrics
+from lm.plot import read_metrics, series
 
-PAGE = """<!doctype html>
+HEAD = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>{title}</title>
 <style>
 body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }}
@@ -23,8 +21,6 @@ img {{ max-width: 100% }} pre {{ background: #f4f4f4; padding: 1rem; white-space
 td {{ padding: 0 1rem 0 0; overflow-wrap: anywhere; vertical-align: top }}
 </style>
 <h1>{title}</h1>
-{body}
-</html>
 """
 
 
@@ -34,11 +30,6 @@ def table(rows: Iterable[tuple[str, Any]]) -> str:
     return f"<table>{''.join(cells)}</table>"
 
 
-def section(title: str, body: str) -> str:
-    """Return a heading and what it heads, nothing if there is nothing."""
-    return f"<h2>{escape(title)}</h2>\n{body}\n" if body else ""
-
-
 def write_report(run: Path) -> Path:
     """Write RUN/report.html and return its path.
 
@@ -46,31 +37,29 @@ def write_report(run: Path) -> Path:
         OSError: it cannot be written.
         CheckpointError: the newest checkpoint is damaged.
     """
+    page = [HEAD.format(title=escape(str(run))), "<h2>Curves</h2>"]
+    for path in (run / "loss_curve.png", run / "ppl_curve.png"):
+        if path.exists():
+            data = base64.b64encode(path.read_bytes()).decode("ascii")
+            page.append(f'<img alt="{path.name}" src="data:image/png;base64,{data}">')
     rows = read_metrics(run / "metrics.jsonl")
-    last = {key: value for row in rows for key, value in row.items()}
-    results = list(last.items())
-    if valid := [(row["valid_loss"], row["step"]) for row in rows if "valid_loss" in row]:
-        results.append(("lowest validation loss, at step", "{:.4f}, {}".format(*min(valid))))
-    pictures = ""
-    for name in ("loss_curve.png", "ppl_curve.png"):
-        if (run / name).exists():
-            data = base64.b64encode((run / name).read_bytes()).decode("ascii")
-            pictures += f'<img alt="{name}" src="data:image/png;base64,{data}">\n'
-    stories = ""
+    results = {key: value for row in rows for key, value in row.items()}
+    steps, losses = series(rows, "valid_loss")
+    if losses:
+        results["lowest validation loss, at step"] = "{:.4f}, {}".format(
+            *min(zip(losses, steps, strict=True))
+        )
+    page += ["<h2>Results</h2>", table(results.items()), "<h2>Stories, newest first</h2>"]
     for path in sorted((run / "samples").glob("*.txt"))[:-4:-1]:
         story = path.read_text("utf-8", errors="replace")
-        stories += f"<h3>{escape(path.stem)}</h3><pre>{escape(story)}</pre>\n"
-    checksums: list[tuple[str, Any]] = []
+        page.append(f"<h3>{escape(path.stem)}</h3><pre>{escape(story)}</pre>")
+    if (run / "config.toml").exists():
+        settings = (run / "config.toml").read_text("utf-8")
+        page.append(f"<h2>Settings</h2><pre>{escape(settings)}</pre>")
     for folder in ckpt.steps(run)[-1:]:
         state = ckpt.read_state(folder)
-        checksums = [*state["identity"].items(), ("tokenizer", state["tokenizer_sha256"])]
-        checksums = [(name, value) for name, value in checksums if not name.startswith("model.")]
-        checksums += [(folder.name, state["sha256"]), ("torch", state["torch"])]
-    config = run / "config.toml"
-    settings = f"<pre>{escape(config.read_text('utf-8'))}</pre>" if config.exists() else ""
-    parts = [("Curves", pictures), ("Results", table(results)), ("Stories, newest first", stories)]
-    parts += [("Settings", settings), ("Data and checksums", table(checksums) if checksums else "")]
-    body = "".join(section(title, part) for title, part in parts)
-    target = run / "report.html"
-    ckpt.replace_file(target, PAGE.format(title=escape(str(run)), body=body).encode())
-    return target
+        checksums = {k: v for k, v in state["identity"].items() if not k.startswith("model.")}
+        checksums |= {"tokenizer": state["tokenizer_sha256"], folder.name: state["sha256"]}
+        page += ["<h2>Data and checksums</h2>", table((checksums | {"torch": state["torch"]}).items())]
+    ckpt.replace_file(run / "report.html", "\n".join([*page, "</html>"]).encode())
+    return run / "report.html"
