@@ -5,19 +5,19 @@ trains a small model for about two minutes (the number of steps follows from how
 tells a story.
 """
 
-from __future__ import annotations
-
 import time
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from tinybpe import Tokenizer
 
 from lm import stories
 from lm.cli import Parser, clear_errors
-from lm.config import Config, ConfigError, from_values, read_preset
-from lm.devices import pick_device, synchronize
+from lm.config import PRESETS, Config, ConfigError, from_values, read_toml
+from lm.devices import NAMES, pick_device, synchronize
 from lm.generate import main as generate
 from lm.runlog import duration, say
 from lm.train import train
@@ -34,47 +34,36 @@ SMALL: dict[str, Any] = {
 
 def take_text(folder: Path, work: Path, num_bytes: int) -> tuple[Path, Path]:
     """Return training and validation text: the head of TinyStories, or synthetic stories."""
-    train, valid = (folder / f"TinyStoriesV2-GPT4-{split}.txt" for split in ("train", "valid"))
+    sources = [folder / f"TinyStoriesV2-GPT4-{split}.txt" for split in ("train", "valid")]
     taken = work / "train.txt", work / "valid.txt"
-    if train.exists() and valid.exists():
-        say(f"text      {train}, its first {num_bytes / 1e6:.0f} MB, and {valid}")
-        for source, target, size in ((train, taken[0], num_bytes), (valid, taken[1], num_bytes // 20)):
+    if all(source.exists() for source in sources):
+        say(f"text      the first {num_bytes / 1e6:.0f} MB of {sources[0]}, and of {sources[1]}")
+        for source, target, size in zip(sources, taken, (num_bytes, num_bytes // 20), strict=True):
             with source.open("rb") as file:
                 head = file.read(size)
-            end = head.rfind(stories.END_OF_TEXT.encode())
-            target.write_bytes(head[: end + len(stories.END_OF_TEXT)] + b"\n" if end > 0 else head)
-        return taken
-    say(f"text      synthetic stories from lm/stories.py, since {train} is not there")
-    for seed, (target, size) in enumerate(zip(taken, (num_bytes // 4, num_bytes // 80), strict=True)):
-        stories.write(target, size, seed)
+            whole, end, _ = head.rpartition(stories.END_OF_TEXT.encode())
+            target.write_bytes(whole + end + b"\n" if end else head)
+    else:
+        say(f"text      synthetic stories from lm/stories.py, since {sources[0]} is not there")
+        for seed, (target, size) in enumerate(zip(taken, (num_bytes // 4, num_bytes // 80), strict=True)):
+            stories.write(target, size, seed)
     return taken
 
 
-def make_tokens(texts: Sequence[Path], work: Path, vocab_size: int) -> list[Path]:
+def make_tokens(texts: Sequence[Path], work: Path) -> list[Path]:
     """Train and save a tokenizer, encode both texts, return the token files."""
-    try:
-        from tinybpe import Tokenizer
-    except ImportError as error:
-        raise ConfigError([f"tinybpe is not installed: {error}"]) from None
     started_s = time.monotonic()
-    tokenizer = Tokenizer.train([str(texts[0])], vocab_size=vocab_size, special_tokens=[stories.END_OF_TEXT])
-    tokenizer.save(str(work / "tokenizer"))
+    special = [stories.END_OF_TEXT]
+    tokenizer = Tokenizer.train([texts[0]], vocab_size=SMALL["vocab_size"], special_tokens=special)
+    tokenizer.save(work / "tokenizer")
     say(f"tokenizer {tokenizer.vocab_size:,} tokens, trained in {time.monotonic() - started_s:.1f}s")
     started_s = time.monotonic()
     files = [text.with_suffix(".bin") for text in texts]
     for text, file in zip(texts, files, strict=True):
-        tokenizer.encode_file([str(text)], str(file))
+        tokenizer.encode_file([text], file)
     ratio = texts[0].stat().st_size / (files[0].stat().st_size / 2)
     say(f"encoding  {ratio:.2f} bytes per token, in {time.monotonic() - started_s:.1f}s")
     return files
-
-
-def plan(texts: tuple[Path, Path], work: Path, run: Path, args: Any) -> Config:
-    """Return the settings of the small run, its number of steps left open."""
-    files = make_tokens(texts, work, SMALL["vocab_size"])
-    values = {**read_preset("muon"), **SMALL, "ckpt_path": str(run), "seed": args.seed, "device": args.device}
-    values |= {"train_bin": str(files[0]), "valid_bin": str(files[1]), "tokenizer": str(work / "tokenizer")}
-    return from_values(values | {"threads": args.threads})
 
 
 # Stories of the small model gain little after this (loss 0.30 after 800 steps, 0.28 after 2,200), and where
@@ -83,7 +72,7 @@ MOST_STEPS = 1000
 
 
 def seconds_per_step(config: Config, run: Path) -> float:
-    """Return how long a step takes here; on CPU, leave the number of threads at what is faster, one or all.
+    """Return how long a step takes here; leave the number of threads at what is faster, one or all.
 
     Measured on a model that is thrown away. On a busy machine, one thread can be faster than two that wait
     for each other.
@@ -103,43 +92,44 @@ def seconds_per_step(config: Config, run: Path) -> float:
     return took_s[config.run.threads]
 
 
+def configure(files: Sequence[Path], run: Path, args: Namespace) -> Config:
+    """Return the settings of the small run, with as many steps as there is time for."""
+    values = {**read_toml(PRESETS / "muon.toml"), **SMALL, "ckpt_path": str(run), "seed": args.seed}
+    values |= {"train_bin": str(files[0]), "valid_bin": str(files[1]), "device": args.device}
+    values |= {"tokenizer": str(run.parent / "tokenizer"), "threads": args.threads}
+    trial = from_values(values)
+    steps = min(MOST_STEPS, max(20, round(args.minutes * 60 / seconds_per_step(trial, run))))
+    rest = {"max_iters": steps, "eval_every": -(-steps // 4), "threads": trial.run.threads}
+    return from_values({**values, **rest})
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
     parser = Parser("python -m lm", description="From text to a story in one command; see also lm.train.")
-    parser.add_argument("--data", default="data", help="folder that may hold TinyStories (default data)")
-    parser.add_argument(
-        "--out", default="runs/first", help="folder for all that is made (default runs/first)"
-    )
-    parser.add_argument("--minutes", type=float, default=2.0, help="how long to train at most (default 2)")
-    parser.add_argument("--megabytes", type=float, default=20.0, help="how much of TinyStories to take")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves the choice to torch")
-    parser.add_argument("--seed", type=int, default=0, help="random seed")
+    add = parser.add_argument
+    add("--data", default="data", help="folder that may hold TinyStories (default data)")
+    add("--out", default="runs/first", help="folder for all that is made (default runs/first)")
+    add("--minutes", type=float, default=2.0, help="how long to train at most (default 2)")
+    add("--megabytes", type=float, default=20.0, help="how much of TinyStories to take")
+    add("--device", default="auto", choices=NAMES)
+    add("--threads", type=int, default=0, help="CPU threads; 0 leaves the choice to torch")
+    add("--seed", type=int, default=0, help="random seed")
     args = parser.parse_args(argv)
     with clear_errors(parser.prog):
-        if not 0 < args.minutes < 1e6 or not 0 < args.megabytes < 1e6:
-            raise ConfigError(["`--minutes` and `--megabytes` have to be more than 0"])
+        in_range = 0 < args.minutes < 1e6 and 0 < args.megabytes < 1e6
+        ConfigError.unless(in_range, "`--minutes` and `--megabytes` have to be more than 0")
         started_s = time.monotonic()
         work = Path(args.out)
         work.mkdir(parents=True, exist_ok=True)
-        texts = take_text(Path(args.data), work, int(args.megabytes * 1e6))
         run = work / "run"
-        config = plan(texts, work, run, args)
-        steps = min(MOST_STEPS, max(20, round(args.minutes * 60 / seconds_per_step(config, run))))
-        values = {k: v for section in config.to_dict().values() for k, v in section.items()}
-        values |= {
-            "max_iters": steps,
-            "eval_every": -(-steps // 4),
-            "warmup_iters": None,
-            "cosine_cycle_iters": None,
-        }
-        say(f"training  {steps} steps, at most about {duration(args.minutes * 60)}")
-        train(from_values(values), "the preset muon, small", overwrite=True)
+        files = make_tokens(take_text(Path(args.data), work, int(args.megabytes * 1e6)), work)
+        config = configure(files, run, args)
+        say(f"training  {config.run.max_iters} steps, at most about {duration(args.minutes * 60)}")
+        train(config, "the preset muon, small", overwrite=True)
         say("\na story from the model:\n")
         generate(["--ckpt", str(run), "--max-tokens", "250", "--temperature", "0.6", "--seed", "1"])
         say(f"\ndone in {duration(time.monotonic() - started_s)}; the loss curve is {run / 'loss_curve.png'}")
-        for line in NEXT.format(run=run, text="data/TinyStoriesV2-GPT4").strip().split("\n"):
-            say(line)
+        say(NEXT.format(run=run, text="data/TinyStoriesV2-GPT4").strip())
     return 0
 
 

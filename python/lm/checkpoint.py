@@ -10,8 +10,6 @@ bit in its payload, so `state.json` holds a digest for each tensor, and one of i
 anything that does not fit, naming the tensor.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json
@@ -28,7 +26,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from lm.config import ConfigError, ModelConfig
+from lm.config import ConfigError, ModelConfig, UserError
 from lm.model import TransformerLM
 
 FORMAT, VERSION = "lm-checkpoint", 1
@@ -37,7 +35,7 @@ MAX_CONTEXT_LENGTH = 1 << 22  # no tensor confirms it, and the rotary tables gro
 FILE_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
 
 
-class CheckpointError(ValueError):
+class CheckpointError(UserError):
     """A checkpoint that is damaged, or does not belong to this run."""
 
 
@@ -47,10 +45,7 @@ class MismatchError(CheckpointError):
 
 @dataclass(slots=True, kw_only=True)
 class Checkpoint:
-    """What a checkpoint holds.
-
-    `state` is the free part: step, settings, data, running sums; anything JSON can hold.
-    """
+    """Weights, optimizer state, and `state`: step, settings, data, running sums; anything JSON can hold."""
 
     model: dict[str, Tensor]
     optimizer: dict[str, Tensor]
@@ -113,23 +108,14 @@ def save(run: Path, checkpoint: Checkpoint) -> Path:
     """Write a checkpoint and return its folder.
 
     Raises:
-        OSError: disk full, no permission. Older checkpoints are untouched, nothing partial has a checkpoint's
-        name.
+        OSError: disk full, no permission. Older checkpoints are untouched, nothing partial is found later.
     """
-    folder = run / "checkpoints"
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"step-{checkpoint.step:08d}"
-    temporary = folder / f".tmp-{checkpoint.step:08d}-{os.getpid()}"
-    shutil.rmtree(temporary, ignore_errors=True)
+    target = run / "checkpoints" / f"step-{checkpoint.step:08d}"
+    temporary, old = (target.with_name(f".tmp-{kind}-{target.name}-{os.getpid()}") for kind in ("new", "old"))
+    told = {"format": FORMAT, "version": VERSION, "torch": torch.__version__}
+    state = {**told, **checkpoint.state, "tensors": {}}
     try:
-        temporary.mkdir()
-        state = {
-            "format": FORMAT,
-            "version": VERSION,
-            "torch": torch.__version__,
-            **checkpoint.state,
-            "tensors": {},
-        }
+        temporary.mkdir(parents=True, exist_ok=True)
         for name in FILES:
             tensors = {key: t.detach().cpu().contiguous() for key, t in getattr(checkpoint, name).items()}
             state["tensors"][name] = {key: digest(t) for key, t in tensors.items()}
@@ -138,15 +124,12 @@ def save(run: Path, checkpoint: Checkpoint) -> Path:
         write_file(temporary / "state.json", json.dumps(state, indent=1).encode())
         flush_folder(temporary)
         if target.exists():  # written before, by an earlier attempt at the same step
-            old = folder / f".tmp-old-{checkpoint.step:08d}-{os.getpid()}"
             target.rename(old)
-            temporary.rename(target)
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            temporary.rename(target)
-        flush_folder(folder)
+        temporary.rename(target)
+        flush_folder(target.parent)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        for path in (temporary, old):
+            shutil.rmtree(path, ignore_errors=True)
     return target
 
 
@@ -157,8 +140,7 @@ def steps(run: Path) -> list[Path]:
 
 def prune(run: Path, keep_last: int, best: int | None) -> None:
     """Remove all but the newest checkpoints and the best one, and what interrupted writes have left."""
-    folders = steps(run)
-    for path in folders[:-keep_last]:
+    for path in steps(run)[:-keep_last]:
         if best is None or path.name != f"step-{best:08d}":
             # Removing takes several steps, and what a kill leaves must not have a checkpoint's name.
             with contextlib.suppress(OSError):
@@ -185,12 +167,12 @@ def load(folder: Path) -> Checkpoint:
         except (SafetensorError, KeyError, ValueError) as error:
             raise CheckpointError(f"{path} is damaged or no safetensors file: {error}") from None
         check_tensors(path, parts[name], state["tensors"][name])
-    return Checkpoint(model=parts["model"], optimizer=parts["optimizer"], state=state)
+    return Checkpoint(**parts, state=state)
 
 
 def read_state(folder: Path) -> dict[str, Any]:
-    """Read and check `state.json`."""
-    path = folder / "state.json"
+    """Read and check `state.json`; CheckpointError if it is damaged or not of a checkpoint."""
+    path, fits = folder / "state.json", CheckpointError.unless
     try:
         state = json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -199,33 +181,26 @@ def read_state(folder: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} is damaged: {error}") from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not the state of a checkpoint")
-    if state.get("version") != VERSION:
-        raise CheckpointError(
-            f"{path} has version {state.get('version')}, this program reads version {VERSION}"
-        )
-    if state.get("sha256") != state_digest(state):
-        raise CheckpointError(f"{path} is damaged: its digest does not match")
+    version, step, tensors = (state.get(name) for name in ("version", "step", "tensors"))
+    fits(version == VERSION, f"{path} has version {version}, this program reads version {VERSION}")
+    fits(state.get("sha256") == state_digest(state), f"{path} is damaged: its digest does not match")
     # A digest that fits says that nothing was damaged, not that this program wrote it.
-    tensors, step = state.get("tensors"), state.get("step")
-    if type(step) is not int or step < 0:
-        raise CheckpointError(f"{path} has step {step!r}, expected a whole number from 0")
-    if not isinstance(tensors, dict) or not all(isinstance(tensors.get(name), dict) for name in FILES):
-        raise CheckpointError(f"{path} has no digests of the tensors")
+    fits(type(step) is int and step >= 0, f"{path} has step {step!r}, expected a whole number from 0")
+    digests = [tensors.get(name) if isinstance(tensors, dict) else None for name in FILES]
+    fits(all(isinstance(part, dict) for part in digests), f"{path} has no digests of the tensors")
     return state
 
 
 def check_tensors(path: Path, tensors: Mapping[str, Tensor], digests: Mapping[str, str]) -> None:
     """Raise CheckpointError naming the first tensor that is missing, unknown, changed or not finite."""
-    for name in digests:
-        if name not in tensors:
-            raise CheckpointError(f"{path}: tensor `{name}` is missing")
-    for name, tensor in tensors.items():
-        if name not in digests:
-            raise CheckpointError(f"{path}: tensor `{name}` does not belong here")
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise CheckpointError(f"{path}: tensor `{name}` holds values that are not finite")
-        if digest(tensor) != digests[name]:
-            raise CheckpointError(f"{path}: tensor `{name}` is damaged, its digest does not match")
+    for name in {**digests, **tensors}:
+        told = f"{path}: tensor `{name}`"
+        CheckpointError.unless(name in tensors, f"{told} is missing")
+        CheckpointError.unless(name in digests, f"{told} does not belong here")
+        finite = not tensors[name].is_floating_point() or bool(torch.isfinite(tensors[name]).all())
+        CheckpointError.unless(finite, f"{told} holds values that are not finite")
+        same = digest(tensors[name]) == digests[name]
+        CheckpointError.unless(same, f"{told} is damaged, its digest does not match")
 
 
 def load_weights(model: TransformerLM, tensors: Mapping[str, Tensor], where: Path) -> None:
@@ -243,9 +218,7 @@ def load_weights(model: TransformerLM, tensors: Mapping[str, Tensor], where: Pat
             faults.append(f"`{name}` has shape {there}, the model {here}")
     if faults:
         raise CheckpointError(f"{where} does not fit the model: tensor " + "; tensor ".join(sorted(faults)))
-    with torch.no_grad():
-        for name, parameter in own.items():
-            parameter.copy_(tensors[name])
+    model.load_state_dict(tensors)
 
 
 def find(path: str | Path) -> Path:
@@ -254,8 +227,7 @@ def find(path: str | Path) -> Path:
     Raises:
         CheckpointError: there is none.
     """
-    given = Path(path)
-    folder = given if given.is_dir() else run_folder(given)
+    folder = Path(path) if Path(path).is_dir() else run_folder(path)
     if (folder / "state.json").exists():
         return folder
     if found := steps(folder):
@@ -275,12 +247,10 @@ def make_model(checkpoint: Checkpoint, folder: Path) -> TransformerLM:
         raise CheckpointError(f"{folder} has settings of no model: {error}") from None
     least = c.vocab_size * c.d_model + c.num_layers * (4 * c.d_model**2 + 3 * c.d_model * c.d_ff)
     held = sum(tensor.numel() for tensor in checkpoint.model.values())
-    if least > held:
-        raise CheckpointError(f"{folder} names a model of {least:,} weights or more, and holds {held:,}")
-    if c.context_length > MAX_CONTEXT_LENGTH:
-        raise CheckpointError(
-            f"{folder} names a context of {c.context_length} tokens, the limit is {MAX_CONTEXT_LENGTH}"
-        )
+    small = f"{folder} names a model of {least:,} weights or more, and holds {held:,}"
+    CheckpointError.unless(least <= held, small)
+    long = f"{folder} names a context of {c.context_length} tokens, the limit is {MAX_CONTEXT_LENGTH}"
+    CheckpointError.unless(c.context_length <= MAX_CONTEXT_LENGTH, long)
     return TransformerLM(c)
 
 
@@ -299,5 +269,4 @@ def load_model(path: str | Path) -> tuple[TransformerLM, Checkpoint, Path]:
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return a line for each setting that is not what it was."""
-    keys = [key for key in then if key in now] + [key for key in now if key not in then]
-    return [f"{key}: {then.get(key)} -> {now[key]}" for key in keys if then.get(key) != now[key]]
+    return [f"{k}: {then.get(k)} -> {now[k]}" for k in now if then.get(k) != now[k]]

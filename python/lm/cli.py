@@ -3,21 +3,19 @@
 0 done, 1 failed, 2 bad input, 130 and 143 stopped by SIGINT and SIGTERM, 141 nobody reads the output.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
+import re
 import sys
-import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
+from unicodedata import category
 
 import torch
 
-from lm.checkpoint import CheckpointError
-from lm.config import ConfigError
-from lm.data import TokenFileError
+from lm.config import UserError
+from lm.devices import SelfTestError
 
 
 class Parser(argparse.ArgumentParser):
@@ -25,11 +23,8 @@ class Parser(argparse.ArgumentParser):
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse, after spelling every long flag with hyphens."""
-        given = list(sys.argv[1:] if args is None else args)
-        spelled = []
-        for arg in given:
-            name, equals, value = arg.partition("=")
-            spelled.append(name.replace("_", "-") + equals + value if name.startswith("--") else arg)
+        given = sys.argv[1:] if args is None else args
+        spelled = [re.sub("^--[^=]+", lambda name: name[0].replace("_", "-"), arg) for arg in given]
         return super().parse_args(spelled, namespace)
 
     def error(self, message: str) -> NoReturn:
@@ -40,34 +35,32 @@ class Parser(argparse.ArgumentParser):
 def escape(text: str) -> str:
     """Show control characters, and those that turn the direction of text, as escapes; keep newlines, tabs."""
 
-    def shown(c: str) -> str:
-        harmless = c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
-        return c if harmless or c in "\u200c\u200d" else c.encode("unicode_escape").decode("ascii")
+    def harmless(c: str) -> bool:
+        return c.isprintable() or c in "\n\t\u200c\u200d" or category(c) == "Zs"
 
-    return "".join(map(shown, text))
+    return "".join(c if harmless(c) else ascii(c)[1:-1] for c in text)
 
 
 @contextmanager
 def clear_errors(program: str) -> Iterator[None]:
     """Turn what users can mend into one line and an exit code: 2 for bad input, 1 for the rest."""
-    code = 1
     try:
         yield
         return
-    except (ConfigError, TokenFileError, CheckpointError) as error:
-        message, code = str(error), 2
-    except FileNotFoundError as error:
-        message, code = f"{error.filename}: no such file", 2
+    except UserError as error:
+        code, message = 2, str(error)
     except BrokenPipeError:  # the reader of our output has left, as `head` does
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - so that closing it does not fail again
         raise SystemExit(141) from None
     except OSError as error:
+        code = 2 if isinstance(error, FileNotFoundError) else 1
         message = f"{error.filename or ''}: {error.strerror or error}".removeprefix(": ")
     except KeyboardInterrupt:
-        message, code = "interrupted", 130
+        code, message = 130, "interrupted"
+    except SelfTestError as error:
+        code, message = 1, f"self-test failed: {error}"
     except torch.OutOfMemoryError as error:
-        message = (
-            f"out of memory: {str(error).splitlines()[0]}; use a smaller `--batch-size` or `--device cpu`"
-        )
+        first = str(error).splitlines()[0]
+        code, message = 1, f"out of memory: {first}; use a smaller `--batch-size` or `--device cpu`"
     print(f"{program}: {escape(message)}", file=sys.stderr)
     raise SystemExit(code)

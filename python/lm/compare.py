@@ -1,7 +1,5 @@
 """Curves of several runs in one picture, and their last losses: `python -m lm.compare RUN...`."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,24 +17,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", default="compare.png", help="picture to write (default compare.png)")
     args = parser.parse_args(argv)
     with clear_errors(parser.prog):
-        folders = [run_folder(run) for run in args.runs]
-        rows = [read_metrics(folder / "metrics.jsonl") for folder in folders]
-        if empty := [str(folder) for folder, found in zip(folders, rows, strict=True) if not found]:
-            raise ConfigError([f"no rows in the metrics.jsonl of {', '.join(empty)}"])
-        common = os.path.commonpath([folder.parent.absolute() for folder in folders])
-        names = [os.path.relpath(folder.absolute(), common) for folder in folders]
-        curves = [
-            (name, series(found, "loss"), series(found, "valid_loss"))
-            for name, found in zip(names, rows, strict=True)
-        ]
+        folders = [run_folder(run).absolute() for run in args.runs]
+        common = os.path.commonpath([folder.parent for folder in folders])
+        runs = {os.path.relpath(f, common): read_metrics(f / "metrics.jsonl") for f in folders}
+        empty = ", ".join(name for name, rows in runs.items() if not rows)
+        ConfigError.unless(not empty, f"no rows in the metrics.jsonl of {empty}")
+        curves = [(name, series(rows, "loss"), series(rows, "valid_loss")) for name, rows in runs.items()]
         draw_picture(Path(args.out), "validation and training loss", "loss, nats per token", curves)
-        width = max(map(len, names))
+        width = max(map(len, runs))
         print(f"{'run':{width}}  {'steps':>7}  {'valid':>7}  {'best':>7}  {'whole':>7}")
-        for (name, _, valid), found in zip(curves, rows, strict=True):
-            whole = series(found, "whole_valid_loss")[1]
-            shown = [*valid[1][-1:], *sorted(valid[1])[:1], *whole[-1:]]
-            cells = "  ".join(f"{loss:7.4f}" for loss in shown)
-            print(f"{name:{width}}  {found[-1]['step']:7}  {cells}")
+        for name, rows in runs.items():
+            valid, whole = series(rows, "valid_loss")[1], series(rows, "whole_valid_loss")[1]
+            cells = [f"{loss:7.4f}" for loss in (*valid[-1:], *sorted(valid)[:1], *whole[-1:])]
+            print(f"{name:{width}}  {rows[-1]['step']:7}  {'  '.join(cells)}")
         print(args.out)
     return 0
 

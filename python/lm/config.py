@@ -4,51 +4,41 @@ Where a value comes from, strongest first: a flag, the file of `--config`, the p
 field. Every problem found is listed in one message, before anything is allocated.
 """
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import json
+import math
 import tomllib
-import types
 import typing
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
+PRESETS = Path(__file__).parent / "presets"
 
-class ConfigError(ValueError):
+
+class UserError(ValueError):
+    """What the user can mend; commands end with the message and exit code 2."""
+
+    @classmethod
+    def unless(cls, fits: bool, message: str) -> None:
+        """Raise the error if something does not fit."""
+        if not fits:
+            raise cls(message)
+
+
+class ConfigError(UserError):
     """Settings that cannot be used; the message lists every problem."""
 
-    def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = list(problems)
-        head = "bad settings:\n" if len(self.problems) > 1 else ""
-        super().__init__(head + "\n".join(f"  - {p}" if head else p for p in self.problems))
+    def __init__(self, *problems: str) -> None:
+        self.problems = problems
+        listed = "bad settings:" + "".join(f"\n  - {problem}" for problem in problems)
+        super().__init__(listed if len(problems) > 1 else problems[0])
 
 
-def setting(
-    default: Any, doc: str, *, choices: tuple[str, ...] | None = None, low: float | None = None
-) -> Any:
+def setting(default: Any, doc: str, choices: tuple[str, ...] = (), low: float | None = None) -> Any:
     """Declare a field: its default, its sentence, and what it may be (`low` itself is allowed)."""
     return field(default=default, metadata={"doc": doc, "choices": choices, "low": low})
-
-
-class Checked:
-    """Base of the settings: `__post_init__` checks each field against its declaration."""
-
-    def __post_init__(self) -> None:
-        """Raise ConfigError listing every bad field."""
-        if problems := self.problems():
-            raise ConfigError(problems)
-
-    def problems(self) -> list[str]:
-        """Return a sentence for each bad field."""
-        found = []
-        for f in dataclasses.fields(typing.cast(Any, self)):
-            found += check_value(f, getattr(self, f.name))
-        return found
 
 
 def flag(name: str) -> str:
@@ -57,30 +47,44 @@ def flag(name: str) -> str:
 
 
 def field_types(f: dataclasses.Field[Any]) -> tuple[type, ...]:
-    """Return the types a field may have, from its annotation."""
-    hint = eval(f.type, {"Path": Path}) if isinstance(f.type, str) else f.type
-    return typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    """Return the types a field may have."""
+    return typing.get_args(f.type) or (typing.cast(type, f.type),)
 
 
-def check_value(f: dataclasses.Field[Any], value: Any) -> list[str]:
-    """Return what is wrong with one value: its type, its range, its choices."""
-    allowed = field_types(f)
-    name, low, choices = flag(f.name), f.metadata["low"], f.metadata["choices"]
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not (type(value) in allowed or (float in allowed and type(value) is int)):
-        wanted = " or ".join("nothing" if t is type(None) else t.__name__ for t in allowed)
-        return [f"`{name}` is {value!r}, expected {wanted}"]
-    if number and not abs(value) < float("inf"):
-        return [f"`{name}` is {value}, expected a finite number"]
-    if number and low is not None and value < low:
-        return [f"`{name}` is {value}, expected at least {low}"]
-    if choices is not None and value is not None and value not in choices:
-        return [f"`{name}` is {value!r}, expected one of {', '.join(choices)}"]
-    return []
+def fault(f: dataclasses.Field[Any], value: Any) -> list[str]:
+    """Return what is wrong with a value, if anything: its type, its range, its choices."""
+    allowed, choices, low = field_types(f), f.metadata["choices"], f.metadata["low"]
+    if type(value) not in allowed and not (float in allowed and type(value) is int):
+        expected = " or ".join("nothing" if t is type(None) else t.__name__ for t in allowed)
+    elif value is None:
+        return []
+    elif isinstance(value, float) and not math.isfinite(value):
+        expected = "a finite number"
+    elif low is not None and value < low:
+        expected = f"at least {low}"
+    elif choices and value not in choices:
+        expected = f"one of {', '.join(choices)}"
+    else:
+        return []
+    return [f"`{flag(f.name)}` is {value!r}, expected {expected}"]
+
+
+class Settings:
+    """Base of the dataclasses, which raise ConfigError listing all that is wrong."""
+
+    def __post_init__(self) -> None:
+        fields = dataclasses.fields(typing.cast(Any, self))
+        problems = [problem for f in fields for problem in fault(f, getattr(self, f.name))]
+        if problems := problems or self.conflicts():
+            raise ConfigError(*problems)
+
+    def conflicts(self) -> list[str]:
+        """Return what is wrong with fields that are right one by one."""
+        return []
 
 
 @dataclass(slots=True, kw_only=True)
-class ModelConfig(Checked):
+class ModelConfig(Settings):
     """The architecture."""
 
     vocab_size: int = setting(10_000, "number of token ids, special tokens included", low=1)
@@ -90,46 +94,38 @@ class ModelConfig(Checked):
     num_heads: int = setting(8, "attention heads; divides d_model", low=1)
     d_ff: int = setting(1024, "inner width of SwiGLU", low=1)
     rope_theta: float = setting(10_000.0, "base of the rotary frequencies", low=1.0)
-    init: str = setting("scaled", "first weights: scaled normal, or torch's own", choices=("scaled", "torch"))
+    init: str = setting("scaled", "first weights: scaled normal, or torch's own", ("scaled", "torch"))
     init_std: float = setting(0.02, "standard deviation of the scaled initialisation", low=0.0)
     tie_embeddings: bool = setting(False, "share one matrix between embedding and output head")
     qk_norm: bool = setting(False, "normalise queries and keys of each head")
     attention: str = setting(
         "auto",
         "attention kernel: torch's fused one, torch's with an explicit mask (for Apple GPUs), or ours",
-        choices=("auto", "fused", "masked", "explicit"),
+        ("auto", "fused", "masked", "explicit"),
     )
 
-    def problems(self) -> list[str]:
-        """Add the rules between fields."""
-        found = Checked.problems(self)
-        if not found and self.d_model % self.num_heads:
-            found.append(f"`--d-model` is {self.d_model}, not a multiple of `--num-heads` {self.num_heads}")
-        elif not found and self.d_model // self.num_heads % 2:
-            found.append(
-                f"the head dimension {self.d_model // self.num_heads} is odd; rotary positions need pairs"
-            )
-        return found
+    def conflicts(self) -> list[str]:
+        """Refuse heads that do not divide the width, or are of odd size."""
+        if self.d_model % self.num_heads:
+            return [f"`--d-model` is {self.d_model}, not a multiple of `--num-heads` {self.num_heads}"]
+        size = self.d_model // self.num_heads
+        return [f"the head dimension {size} is odd; rotary positions need pairs"] if size % 2 else []
 
 
 @dataclass(slots=True, kw_only=True)
-class OptimConfig(Checked):
+class OptimConfig(Settings):
     """The optimizer and its schedule."""
 
-    optimizer: str = setting(
-        "adamw", "AdamW for all, or Muon for matrices inside blocks", choices=("adamw", "muon")
-    )
+    optimizer: str = setting("adamw", "AdamW, or Muon for matrices in blocks", ("adamw", "muon"))
     lr: float = setting(3e-3, "highest learning rate of AdamW", low=0.0)
     min_lr: float = setting(0.0, "learning rate at the end of the schedule", low=0.0)
     schedule: str = setting(
         "linear",
         "way down from lr to min_lr after warmup; wsd stays at lr and decays over the last part",
-        choices=("cosine", "linear", "wsd", "constant"),
+        ("cosine", "linear", "wsd", "constant"),
     )
     warmup_iters: int | None = setting(None, "steps of linear warmup; a tenth of all if not given", low=0)
-    cosine_cycle_iters: int | None = setting(
-        None, "step at which min_lr is reached; max_iters if not given", low=1
-    )
+    cosine_cycle_iters: int | None = setting(None, "step that reaches min_lr; else max_iters", low=1)
     decay_fraction: float = setting(0.4, "wsd: part of the steps spent on decay", low=0.0)
     beta1: float = setting(0.9, "AdamW: decay of the mean gradient", low=0.0)
     beta2: float = setting(0.95, "AdamW: decay of the mean squared gradient", low=0.0)
@@ -139,91 +135,86 @@ class OptimConfig(Checked):
     embedding_lr_scale: float = setting(1.0, "learning rate of the embedding, as a multiple of lr", low=0.0)
     head_lr_scale: float = setting(1.0, "learning rate of the output head, as a multiple of lr", low=0.0)
     grad_clip: float = setting(1.0, "largest norm of the gradient; 0 for no limit", low=0.0)
-    ema: float = setting(
-        0.0, "decay of the averaged weights that are evaluated and exported; 0: none", low=0.0
-    )
+    ema: float = setting(0.0, "decay of averaged weights, evaluated and exported; 0 for none", low=0.0)
     muon_lr: float = setting(0.02, "Muon: highest learning rate", low=0.0)
     muon_momentum: float = setting(0.95, "Muon: decay of the momentum", low=0.0)
     muon_weight_decay: float = setting(0.0, "Muon: decoupled weight decay", low=0.0)
 
-    def problems(self) -> list[str]:
-        """Add the rules between fields."""
-        found = Checked.problems(self)
-        for name in ("beta1", "beta2", "muon_momentum", "ema"):
-            if not found and getattr(self, name) >= 1:
-                found.append(f"`{flag(name)}` is {getattr(self, name)}, expected less than 1")
-        if not found and self.lr == 0:
+    def conflicts(self) -> list[str]:
+        """Refuse what is too large, and a rate of zero."""
+        below = {name: getattr(self, name) for name in ("beta1", "beta2", "muon_momentum", "ema")}
+        found = [f"`{flag(k)}` is {v}, expected less than 1" for k, v in below.items() if v >= 1]
+        if self.lr == 0:
             found.append("`--lr` is 0: nothing would be learned")
-        if not found and self.decay_fraction > 1:
+        if self.decay_fraction > 1:
             found.append(f"`--decay-fraction` is {self.decay_fraction}, expected at most 1")
         return found
 
 
 @dataclass(slots=True, kw_only=True)
-class DataConfig(Checked):
+class DataConfig(Settings):
     """Token files and how windows are drawn from them."""
 
     train_bin: str | None = setting(None, "token file to train on")
     valid_bin: str | None = setting(None, "token file to evaluate on")
-    dtype: str | None = setting(None, "type of ids in files that do not tell", choices=("uint16", "uint32"))
+    dtype: str | None = setting(None, "type of ids in files that do not tell", ("uint16", "uint32"))
     batch_size: int = setting(16, "windows in each step, over all processes and micro-batches", low=1)
     sampler: str = setting(
         "shuffled",
         "windows of the training file: each once an epoch in random order, or at random places",
-        choices=("shuffled", "random"),
+        ("shuffled", "random"),
     )
-    tokenizer: str | None = setting(
-        None, "tokenizer folder, for samples; looked for beside the token file if not given"
-    )
+    tokenizer: str | None = setting(None, "tokenizer folder, for samples; else looked for beside train_bin")
 
 
 @dataclass(slots=True, kw_only=True)
-class RunConfig(Checked):
+class RunConfig(Settings):
     """Length, logging, checkpoints, device."""
 
-    ckpt_path: str = setting(
-        "runs/default", "run folder; of a file name such as runs/x/ckpt.pt the folder is taken"
-    )
+    ckpt_path: str = setting("runs/default", "run folder; for runs/x/ckpt.pt and the like, runs/x")
     max_iters: int = setting(5000, "optimizer steps", low=1)
     log_every: int = setting(10, "steps between rows of metrics.jsonl", low=1)
-    eval_every: int = setting(
-        500, "steps between evaluations, each with curves, a sample and a checkpoint", low=1
-    )
-    eval_iters: int = setting(
-        20, "batches in an evaluation during training, evenly spread; 0 for the whole file", low=0
-    )
-    device: str = setting("auto", "device to compute on", choices=("auto", "cpu", "cuda", "mps"))
+    eval_every: int = setting(500, "steps between evaluations, with curves, sample and checkpoint", low=1)
+    eval_iters: int = setting(20, "batches in an evaluation, evenly spread; 0 for the whole file", low=0)
+    device: str = setting("auto", "device to compute on", ("auto", "cpu", "cuda", "mps"))
     seed: int = setting(1337, "random seed of weights, data order and samples", low=0)
     accumulate: int = setting(1, "micro-batches a step is split into, to save memory", low=1)
-    checkpoint_activations: bool = setting(
-        False, "recompute activations in the backward pass, to save memory"
-    )
-    matmul: str = setting(
-        "fp32", "precision of matrix products; bf16 pays where the hardware has it", choices=("fp32", "bf16")
-    )
+    checkpoint_activations: bool = setting(False, "recompute activations backward, to save memory")
+    matmul: str = setting("fp32", "precision of products; bf16 pays where hardware has it", ("fp32", "bf16"))
     compile: bool = setting(False, "compile the model, after a check against the eager loss")
-    tensorboard: bool = setting(
-        False, "write the rows of metrics.jsonl for TensorBoard too, if it is installed"
-    )
+    tensorboard: bool = setting(False, "write the rows of metrics.jsonl for TensorBoard too")
     keep_last: int = setting(2, "newest checkpoints kept, beside the best one", low=1)
     threads: int = setting(0, "CPU threads; 0 leaves the choice to torch", low=0)
-    sample_tokens: int = setting(
-        160, "length of the sample story at each evaluation, in tokens; 0 for none", low=0
-    )
+    sample_tokens: int = setting(160, "tokens of the sample story at each evaluation; 0 for none", low=0)
     prompt: str = setting("Once upon a time", "start of the sample stories")
 
 
 @dataclass(slots=True, kw_only=True)
 class Config:
-    """All settings of a run."""
+    """All settings of a run; what depends on others is filled in."""
 
-    model: ModelConfig = field(default_factory=ModelConfig)
-    optim: OptimConfig = field(default_factory=OptimConfig)
-    data: DataConfig = field(default_factory=DataConfig)
-    run: RunConfig = field(default_factory=RunConfig)
+    model: ModelConfig
+    optim: OptimConfig
+    data: DataConfig
+    run: RunConfig
+
+    def __post_init__(self) -> None:
+        optim, problems = self.optim, []
+        if optim.cosine_cycle_iters is None:
+            optim.cosine_cycle_iters = self.run.max_iters
+        if optim.warmup_iters is None:
+            optim.warmup_iters = max(1, round(0.1 * optim.cosine_cycle_iters))
+        if optim.warmup_iters > optim.cosine_cycle_iters:
+            problems.append(f"`--warmup-iters` {optim.warmup_iters} of only {optim.cosine_cycle_iters} steps")
+        if optim.min_lr > optim.lr:
+            problems.append(f"`--min-lr` {optim.min_lr} is above `--lr` {optim.lr}")
+        if self.data.batch_size % self.run.accumulate:
+            problems.append("`--batch-size` is not a multiple of `--accumulate`")
+        if problems:
+            raise ConfigError(*problems)
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
-        """Return nested plain values, as `from_values` takes them flat."""
+        """Return plain values by section."""
         return dataclasses.asdict(self)
 
     def to_toml(self) -> str:
@@ -236,12 +227,12 @@ class Config:
         return "\n".join(lines)
 
 
-SECTIONS: dict[str, type] = {"model": ModelConfig, "optim": OptimConfig, "data": DataConfig, "run": RunConfig}
+SECTIONS: dict[str, Any] = {f.name: f.type for f in dataclasses.fields(Config)}
 FIELDS = {f.name: (section, f) for section, cls in SECTIONS.items() for f in dataclasses.fields(cls)}
 
 
 def from_values(values: dict[str, Any]) -> Config:
-    """Build a configuration from flat values and fill in what depends on other settings.
+    """Build a configuration from flat values.
 
     Raises:
         ConfigError: listing everything that is wrong.
@@ -251,76 +242,49 @@ def from_values(values: dict[str, Any]) -> Config:
     for section, cls in SECTIONS.items():
         try:
             parts[section] = cls(
-                **{k: v for k, v in values.items() if k in FIELDS and FIELDS[k][0] == section}
+                **{f.name: values[f.name] for f in dataclasses.fields(cls) if f.name in values}
             )
         except ConfigError as error:
             problems += error.problems
     if problems:
-        raise ConfigError(problems)
-    config = Config(**parts)
-    optim, steps = config.optim, config.run.max_iters
-    if optim.cosine_cycle_iters is None:
-        optim.cosine_cycle_iters = steps
-    if optim.warmup_iters is None:
-        optim.warmup_iters = max(1, round(0.1 * optim.cosine_cycle_iters))
-    if optim.warmup_iters > optim.cosine_cycle_iters:
-        problems.append(f"`--warmup-iters` {optim.warmup_iters} of only {optim.cosine_cycle_iters} steps")
-    if optim.min_lr > optim.lr:
-        problems.append(f"`--min-lr` {optim.min_lr} is above `--lr` {optim.lr}")
-    if config.data.batch_size % config.run.accumulate:
-        problems.append("`--batch-size` is not a multiple of `--accumulate`")
-    if problems:
-        raise ConfigError(problems)
-    return config
+        raise ConfigError(*problems)
+    return Config(**parts)
 
 
-def read_toml(path: Path, text: str | None = None) -> dict[str, Any]:
-    """Return the flat settings of a TOML file, whose tables are optional.
-
-    Raises:
-        ConfigError: unreadable, or no TOML, or tables nested deeper.
-    """
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the flat settings of a TOML file, whose tables are optional; ConfigError if it is none."""
     try:
-        tables = tomllib.loads(path.read_text("utf-8") if text is None else text)
+        tables = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise ConfigError([f"cannot read {path}: {error.strerror}"]) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError([f"{path} is not TOML: {error}"]) from None
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from None
     flat: dict[str, Any] = {}
     for key, value in tables.items():
-        flat.update(value if key in SECTIONS and isinstance(value, dict) else {key: value})
+        flat |= value if key in SECTIONS and isinstance(value, dict) else {key: value}
     return {key.replace("-", "_"): value for key, value in flat.items()}
 
 
 def preset_names() -> list[str]:
     """Return the names `--preset` takes."""
-    names = [entry.name for entry in (resources.files("lm") / "presets").iterdir()]
-    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
-
-
-def read_preset(name: str) -> dict[str, Any]:
-    """Return the flat settings of a preset that ships with the package."""
-    if name not in preset_names():
-        raise ConfigError([f"unknown preset `{name}`; there are {', '.join(preset_names())}"])
-    entry = resources.files("lm") / "presets" / f"{name}.toml"
-    return read_toml(Path(f"presets/{name}.toml"), entry.read_text("utf-8"))
+    return sorted(path.stem for path in PRESETS.glob("*.toml"))
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add a flag for each field; what is not given stays away from the result."""
+    """Add `--config`, `--preset` and a flag for each field; of these, what is not given stays away."""
+    parser.add_argument("--config", help="TOML file of settings; flags win over it, it wins over the preset")
+    parser.add_argument("--preset", help=f"settings to start from: {', '.join(preset_names())}")
     for section, cls in SECTIONS.items():
         group = parser.add_argument_group(section, cls.__doc__)
         for f in dataclasses.fields(cls):
-            kinds = field_types(f)
             doc = f.metadata["doc"] + ("" if f.default is None else f" (default {f.default})")
             options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": doc.replace("%", "%%")}
-            if bool in kinds:
+            kind, choices = field_types(f)[0], f.metadata["choices"]
+            if kind is bool:
                 options["action"] = argparse.BooleanOptionalAction
             else:
-                kind = next(t for t in kinds if t is not type(None))
-                options |= {"type": kind, "metavar": kind.__name__.upper()}
-                if f.metadata["choices"]:
-                    options |= {"choices": f.metadata["choices"], "metavar": "|".join(f.metadata["choices"])}
+                options |= {"type": kind, "choices": choices or None}
+                options["metavar"] = "|".join(choices) or kind.__name__.upper()
             group.add_argument(flag(f.name), **options)
 
 
@@ -335,10 +299,12 @@ def layers(
     from_file = read_toml(Path(config_file)) if config_file else {}
     in_file = from_file.pop("preset", None)
     name = preset or in_file or ("reference" if "cosine_cycle_iters" in given else "default")
-    return read_preset(name), {**from_file, **given}, name
+    known = preset_names()
+    ConfigError.unless(name in known, f"unknown preset `{name}`; there are {', '.join(known)}")
+    return read_toml(PRESETS / f"{name}.toml"), {**from_file, **given}, name
 
 
 def resolve(given: dict[str, Any], preset: str | None, config_file: str | None) -> tuple[Config, str]:
     """Join flags, file and preset into a configuration; also return the name of the preset that applies."""
     base, chosen, name = layers(given, preset, config_file)
-    return from_values({**base, **chosen}), name
+    return from_values(base | chosen), name

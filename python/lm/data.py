@@ -10,8 +10,6 @@ costs the same for any size of file. NumPy's own `permutation` would need memory
 change between versions.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from pathlib import Path
@@ -22,10 +20,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-Ids = NDArray[Any]
+from lm.config import UserError
+
+TYPES = {"uint16": "<u2", "uint32": "<u4"}
 
 
-class TokenFileError(ValueError):
+class TokenFileError(UserError):
     """A token file that cannot be used as it is."""
 
 
@@ -33,8 +33,9 @@ class TokenFile:
     """A memory-mapped token file.
 
     Args:
-        path: the file. dtype: "uint16" or "uint32", for files that do not tell. vocab_size: ids have to be
-        below it, as far as the sidecar tells; all ids are checked where they are read.
+        path: the file.
+        dtype: a name in `TYPES`, for files that do not tell.
+        vocab_size: ids have to be below it, as far as the sidecar tells; `windows` checks them all.
 
     Raises:
         OSError: not there or not readable.
@@ -42,37 +43,24 @@ class TokenFile:
     """
 
     def __init__(self, path: str | Path, *, dtype: str | None = None, vocab_size: int | None = None) -> None:
-        self.path = Path(path)
-        size = self.path.stat().st_size
-        if not self.path.is_file():
-            raise TokenFileError(f"{path} is not a file")
-        self.sidecar = read_sidecar(self.path)
-        self.dtype = token_dtype(self.path, self.sidecar, dtype)
-        layout = self.sidecar.get("layout", "bin")
-        if layout not in ("bin", "datatrove"):
-            raise TokenFileError(f"{path} is laid out for {layout}, with a header; encode the text as `bin`")
-        if size == 0:
-            raise TokenFileError(f"{path} is empty")
-        if size % self.dtype.itemsize:
-            raise TokenFileError(
-                f"{path} has {size} bytes, not a multiple of {self.dtype.itemsize} ({self.dtype.name})"
-            )
-        self.num_tokens = size // self.dtype.itemsize
-        told = self.sidecar.get("num_tokens", self.num_tokens)
-        if told != self.num_tokens:
-            raise TokenFileError(f"{path} holds {self.num_tokens} tokens, but its sidecar says {told}")
-        made_for = self.sidecar.get("vocab_size")
-        if vocab_size is not None and isinstance(made_for, int) and made_for > vocab_size:
-            raise TokenFileError(
-                f"{path} was made with a vocabulary of {made_for}, the model has {vocab_size}"
-            )
-        self.vocab_size = vocab_size
-        self.ids: Ids = np.memmap(self.path, dtype=self.dtype, mode="r")
-
-    @property
-    def tokenizer_sha256(self) -> str | None:
-        """The digest of the tokenizer, or None without a sidecar."""
-        return self.sidecar.get("tokenizer_sha256")
+        self.path, self.vocab_size = Path(path), vocab_size
+        size, fits = self.path.stat().st_size, TokenFileError.unless
+        fits(self.path.is_file(), f"{path} is not a file")
+        self.sidecar = told = read_sidecar(self.path)
+        self.tokenizer_sha256: str | None = told.get("tokenizer_sha256")
+        self.dtype = token_dtype(self.path, told, dtype)
+        layout, width = told.get("layout", "bin"), self.dtype.itemsize
+        fits(layout in ("bin", "datatrove"), f"{path} has the header of {layout}; encode the text as `bin`")
+        fits(size > 0, f"{path} is empty")
+        fits(size % width == 0, f"{path} has {size} bytes, not a multiple of {width} ({self.dtype.name})")
+        self.num_tokens = size // width
+        count = told.get("num_tokens", self.num_tokens)
+        fits(count == self.num_tokens, f"{path} holds {self.num_tokens} tokens, but its sidecar says {count}")
+        made_for = told.get("vocab_size")
+        if vocab_size is not None and isinstance(made_for, int):
+            made = f"{path} was made with a vocabulary of {made_for}, the model has {vocab_size}"
+            fits(made_for <= vocab_size, made)
+        self.ids: NDArray[Any] = np.memmap(self.path, dtype=self.dtype, mode="r")
 
     def windows(self, starts: NDArray[np.int64], length: int) -> NDArray[np.int64]:
         """Return (len(starts), length) ids, copied out of the file.
@@ -98,46 +86,37 @@ class TokenFile:
         hasher = hashlib.sha256()
         for start in np.linspace(0, max(0, self.num_tokens - 2048), 64).astype(np.int64):
             hasher.update(self.ids[start : start + 2048].tobytes())
-        return {
-            "num_tokens": self.num_tokens,
-            "pieces_sha256": hasher.hexdigest()[:16],
-            "tokenizer_sha256": self.tokenizer_sha256,
-        }
+        told = {"num_tokens": self.num_tokens, "pieces_sha256": hasher.hexdigest()[:16]}
+        return told | {"tokenizer_sha256": self.tokenizer_sha256}
 
 
 def read_sidecar(path: Path) -> dict[str, Any]:
-    """Return the content of the file's sidecar, or nothing if it has none.
-
-    Raises:
-        TokenFileError: there is one, but it is damaged or of another format.
-    """
+    """Return the content of a token file's sidecar, or nothing if it has none; TokenFileError if damaged."""
     sidecar = path.with_name(path.name + ".json")
     try:
-        content = json.loads(sidecar.read_bytes())
+        told = json.loads(sidecar.read_bytes())
     except FileNotFoundError:
         return {}
     except (ValueError, RecursionError) as error:  # the latter: nested a thousand levels deep
         raise TokenFileError(f"{sidecar} is damaged: {error}") from None
-    if not isinstance(content, dict) or content.get("format") != "tinybpe-token-file":
+    if not isinstance(told, dict) or told.get("format") != "tinybpe-token-file":
         raise TokenFileError(f"{sidecar} is not the sidecar of a token file")
-    if content.get("version") != 1:
-        raise TokenFileError(f"{sidecar} has version {content.get('version')}, this program reads version 1")
-    return content
+    version = told.get("version")
+    TokenFileError.unless(version == 1, f"{sidecar} has version {version}, this program reads version 1")
+    return told
 
 
 def token_dtype(path: Path, sidecar: dict[str, Any], told: str | None) -> np.dtype[Any]:
     """Return the little-endian type of the ids, from the sidecar, the file's name, or the caller."""
-    suffix = next((d for d in ("uint16", "uint32") if path.name.endswith(f".{d}.bin")), None)
-    known = sidecar.get("dtype") or suffix
-    if known is not None and told is not None and known != told:
-        raise TokenFileError(f"{path} holds {known} ids, but {told} was asked for")
-    name = known or told
-    if name not in ("uint16", "uint32"):
+    suffix = next((name for name in TYPES if path.name.endswith(f".{name}.bin")), None)
+    known = sidecar.get("dtype") or suffix or told
+    TokenFileError.unless(told in (None, known), f"{path} holds {known} ids, but {told} was asked for")
+    if known not in list(TYPES):
         raise TokenFileError(
             f"the type of the ids in {path} is unknown: it has no sidecar {path.name}.json; "
             "name it *.uint16.bin or *.uint32.bin, or give `--dtype uint16`"
         )
-    return np.dtype("<u2" if name == "uint16" else "<u4")
+    return np.dtype(TYPES[known])
 
 
 def mix(x: NDArray[np.uint64], key: int) -> NDArray[np.uint64]:
@@ -152,8 +131,7 @@ def permute(positions: NDArray[np.int64], size: int, key: int) -> NDArray[np.int
     """Map each of 0 .. size-1 to another of them, one to one, in an order that `key` decides.
 
     Six Feistel rounds on the smallest even number of bits that holds `size`; values that land outside are
-    sent through again. At most four values in the domain for one inside, so about four rounds of work at
-    worst.
+    sent through again: on average, at most four rounds of work.
     """
     half = max(1, ((size - 1).bit_length() + 1) // 2)
     mask = np.uint64((1 << half) - 1)
@@ -173,23 +151,16 @@ class Sampler:
 
     Args:
         num_tokens: size of the file.
-        length: tokens a window predicts; it needs one more.
+        length: tokens a window predicts; it needs one more, else TokenFileError.
         batch_size: windows in a step, over all processes.
         seed: decides the order.
         kind: "shuffled": each window once an epoch; "random": places drawn with replacement.
-
-    Raises:
-        TokenFileError: the file has no single window.
     """
 
     def __init__(
         self, num_tokens: int, length: int, batch_size: int, seed: int, kind: str = "shuffled"
     ) -> None:
-        if num_tokens < length + 1:
-            raise TokenFileError(
-                f"{num_tokens} tokens are too few for one window of {length} and its targets; "
-                "use more data or a smaller `--context-length`"
-            )
+        check_length("the training file", num_tokens, length)
         self.num_tokens, self.length, self.batch_size = num_tokens, length, batch_size
         self.seed, self.kind = seed, kind
         # Windows of an epoch start at a random phase, so that their borders differ from epoch to epoch; the
@@ -214,7 +185,13 @@ class Sampler:
 
     def epoch(self, step: int) -> float:
         """Return how many times the file has been seen when a step begins."""
-        return step * self.batch_size * self.length / max(1, self.num_tokens)
+        return step * self.batch_size * self.length / self.num_tokens
+
+
+def check_length(name: str, num_tokens: int, length: int) -> None:
+    """Raise TokenFileError if a file holds no single window."""
+    few = f"{name}: {num_tokens} tokens are too few for one window of {length} and its targets"
+    TokenFileError.unless(num_tokens > length, f"{few}; use more data or a smaller `--context-length`")
 
 
 def to_device(windows: NDArray[np.int64], device: torch.device) -> tuple[Tensor, Tensor]:
@@ -229,6 +206,5 @@ def to_device(windows: NDArray[np.int64], device: torch.device) -> tuple[Tensor,
 def spread(num_tokens: int, length: int, count: int) -> NDArray[np.int64]:
     """Return the starts of at most `count` windows spread evenly over a file; of all if `count` is 0."""
     num_windows = (num_tokens - 1) // length
-    if count == 0 or count >= num_windows:
-        return np.arange(num_windows, dtype=np.int64) * length
-    return np.arange(count, dtype=np.int64) * num_windows // count * length
+    count = min(count or num_windows, num_windows)
+    return np.arange(count, dtype=np.int64) * num_windows // max(1, count) * length

@@ -5,21 +5,21 @@ second: future tokens leave past outputs alone; the device's loss is the CPU's; 
 parameter.
 """
 
-from __future__ import annotations
-
 import copy
 import dataclasses
 import os
 import sys
 import time
+from typing import Any
 
 import torch
-from torch import nn
 
 from lm.config import ConfigError, ModelConfig, OptimConfig
 from lm.model import TransformerLM
 from lm.optim import clip_gradients, make_optimizer
 from lm.processes import world_size
+
+NAMES = ("auto", "cpu", "cuda", "mps")
 
 
 class SelfTestError(RuntimeError):
@@ -32,16 +32,14 @@ def pick_device(name: str) -> torch.device:
     Raises:
         ConfigError: not available here, or several processes on an Apple GPU.
     """
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        name = next(device for device, there in available.items() if there)
-    if name == "mps" and world_size() > 1:
-        raise ConfigError(
-            ["Apple GPUs work in a single process (pytorch#189853): leave out torchrun, or `--device cpu`"]
-        )
-    if not available[name]:
-        usable = ", ".join(device for device, there in available.items() if there)
-        raise ConfigError([f"`--device {name}` is not available here; there is {usable}"])
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    usable = [device for device in there if there[device]]
+    name = usable[0] if name == "auto" else name
+    alone = "Apple GPUs work in a single process (pytorch#189853): leave out torchrun, or `--device cpu`"
+    ConfigError.unless(name != "mps" or world_size() == 1, alone)
+    ConfigError.unless(
+        name in usable, f"`--device {name}` is not available here; there is {', '.join(usable)}"
+    )
     if name == "cuda" and world_size() > 1:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     return torch.device(name)
@@ -57,10 +55,8 @@ def set_precision(matmul: str, device: torch.device) -> None:
 
 def synchronize(device: torch.device) -> None:
     """Wait until the device has done everything asked of it."""
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    elif device.type == "mps":
-        torch.mps.synchronize()
+    if device.type != "cpu":
+        torch.get_device_module(device).synchronize()
 
 
 def peak_flops(device: torch.device) -> float:
@@ -100,28 +96,22 @@ def self_test(model: ModelConfig, optim: OptimConfig, device: torch.device) -> l
     Raises:
         SelfTestError: naming the check that failed.
     """
-    small = dataclasses.replace(
-        model,
-        vocab_size=64,
-        context_length=min(32, model.context_length),
-        num_layers=min(2, model.num_layers),
-        d_model=32,
-        num_heads=2,
-        d_ff=64,
-    )
+    length, num_layers = min(32, model.context_length), min(2, model.num_layers)
+    sizes: dict[str, Any] = {"vocab_size": 64, "d_model": 32, "num_heads": 2, "d_ff": 64}
+    small = dataclasses.replace(model, context_length=length, num_layers=num_layers, **sizes)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         cpu_model = TransformerLM(small)
-        ids = torch.randint(0, 64, (4, small.context_length + 1))
+        ids = torch.randint(0, 64, (4, length + 1))
     inputs, targets = ids[:, :-1], ids[:, 1:]
     there = copy.deepcopy(cpu_model).to(device)
     lines = [check_causality(there, inputs.to(device))]
-    loss_there, loss_cpu = there(inputs.to(device), targets.to(device)), cpu_model(inputs, targets)
-    gap = abs(float(loss_there.detach()) - float(loss_cpu.detach()))
+    loss = there(inputs.to(device), targets.to(device))
+    gap = abs(float(loss.detach()) - float(cpu_model(inputs, targets).detach()))
     if not gap < 1e-2:
         raise SelfTestError(f"the loss on {device.type} differs from the CPU's by {gap:.2g}")
     lines.append(f"loss equals the CPU's: within {gap:.1g}")
-    return [*lines, check_movement(there, optim.optimizer, loss_there)]
+    return [*lines, check_movement(there, optim.optimizer, loss)]
 
 
 @torch.no_grad()
@@ -137,14 +127,13 @@ def check_causality(model: TransformerLM, ids: torch.Tensor) -> str:
     return f"future tokens do not move past outputs: within {leak:.1g}"
 
 
-def check_movement(model: nn.Module, algorithm: str, loss: torch.Tensor) -> str:
+def check_movement(model: TransformerLM, algorithm: str, loss: torch.Tensor) -> str:
     """Check that one step changes every parameter, by its gradient alone: decay could hide a missing step."""
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     optimizer = make_optimizer(model, OptimConfig(optimizer=algorithm, weight_decay=0.0))
     loss.backward()  # type: ignore[no-untyped-call]
     clip_gradients(model.parameters(), 1.0)
     optimizer.step()
-    still = [name for name, p in model.named_parameters() if torch.equal(p, before[name])]
-    if still:
+    if still := [name for name, p in model.named_parameters() if torch.equal(p, before[name])]:
         raise SelfTestError(f"a step leaves parameters as they were: {', '.join(still)}")
     return f"one step moves all {len(before)} parameters"

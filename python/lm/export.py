@@ -8,11 +8,9 @@ Llama's the pairs (i, i + D/2). Attention only takes products of queries with ke
 both within each head gives equal scores. Our stacked matrices are cut into their parts.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,26 +27,37 @@ from lm.config import ConfigError, ModelConfig
 from lm.generate import END_OF_TEXT
 from lm.model import TransformerLM
 
-# our name -> Llama's, for the parts that are whole on both sides, and the stacked ones with their parts
-WHOLE = {
-    "attention.out": "self_attn.o_proj", "mlp.down": "mlp.down_proj",
-    "attention_norm": "input_layernorm", "mlp_norm": "post_attention_layernorm",
-}  # fmt: skip
-STACKED = {
-    "attention.qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
-    "mlp.gate_up": ("mlp.gate_proj", "mlp.up_proj"),
+# our name in a layer -> Llama's names of its parts
+NAMES = {
+    "attention_norm": ["input_layernorm"],
+    "attention.qkv": ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
+    "attention.out": ["self_attn.o_proj"],
+    "mlp_norm": ["post_attention_layernorm"],
+    "mlp.gate_up": ["mlp.gate_proj", "mlp.up_proj"],
+    "mlp.down": ["mlp.down_proj"],
 }
 TOKENIZER_FILES = ("vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json")
 
 
-def pairs_to_halves(weight: Tensor, num_heads: int) -> Tensor:
-    """Reorder the rows of each head from (pair, 2) to (2, pair)."""
-    return weight.view(num_heads, -1, 2, weight.shape[1]).transpose(1, 2).reshape(weight.shape)
+def reorder(name: str, weight: Tensor, *rows: int) -> Tensor:
+    """View the rows of a query or key matrix as `rows` and swap the last two; return others as they are.
+
+    (heads, D/2, 2) turns pairs into halves, (heads, 2, D/2) halves into pairs.
+    """
+    if not name.endswith(("q_proj.weight", "k_proj.weight")):
+        return weight.contiguous()
+    return weight.view(*rows, weight.shape[1]).transpose(1, 2).reshape(weight.shape)
 
 
-def halves_to_pairs(weight: Tensor, num_heads: int) -> Tensor:
-    """Undo `pairs_to_halves`."""
-    return weight.view(num_heads, 2, -1, weight.shape[1]).transpose(1, 2).reshape(weight.shape)
+def names(c: ModelConfig) -> Iterator[tuple[str, list[str]]]:
+    """Yield our name of each tensor, and Llama's names of its parts."""
+    yield "embedding.weight", ["model.embed_tokens.weight"]
+    for layer in range(c.num_layers):
+        for name, parts in NAMES.items():
+            yield f"layers.{layer}.{name}.weight", [f"model.layers.{layer}.{part}.weight" for part in parts]
+    yield "norm.weight", ["model.norm.weight"]
+    if not c.tie_embeddings:
+        yield "head.weight", ["lm_head.weight"]
 
 
 def to_llama(model: TransformerLM) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -58,25 +67,11 @@ def to_llama(model: TransformerLM) -> tuple[dict[str, Any], dict[str, Tensor]]:
         ConfigError: the layout cannot express the model.
     """
     c = model.config
-    if c.qk_norm:
-        raise ConfigError(["Llama's layout has no norm of queries and keys (`--qk-norm`)"])
-    ours = {name: p.detach() for name, p in model.named_parameters()}
-    tensors = {
-        "model.embed_tokens.weight": ours["embedding.weight"],
-        "model.norm.weight": ours["norm.weight"],
-    }
-    if model.head is not None:
-        tensors["lm_head.weight"] = ours["head.weight"]
-    for layer in range(c.num_layers):
-        for name, theirs in WHOLE.items():
-            tensors[f"model.layers.{layer}.{theirs}.weight"] = ours[f"layers.{layer}.{name}.weight"]
-        for name, parts in STACKED.items():
-            stacked = ours[f"layers.{layer}.{name}.weight"].chunk(len(parts))
-            for theirs, part in zip(parts, stacked, strict=True):
-                rotated = theirs.endswith(("q_proj", "k_proj"))
-                tensors[f"model.layers.{layer}.{theirs}.weight"] = (
-                    pairs_to_halves(part, c.num_heads) if rotated else part.contiguous()
-                )
+    ConfigError.unless(not c.qk_norm, "Llama's layout has no norm of queries and keys (`--qk-norm`)")
+    tensors = {}
+    for ours, theirs in names(c):
+        for name, part in zip(theirs, model.get_parameter(ours).detach().chunk(len(theirs)), strict=True):
+            tensors[name] = reorder(name, part, c.num_heads, -1, 2)
     config = {
         "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": c.vocab_size,
         "hidden_size": c.d_model, "intermediate_size": c.d_ff, "num_hidden_layers": c.num_layers,
@@ -106,7 +101,7 @@ def from_llama(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Tran
         "rms_norm_eps": (1e-5, config.get("rms_norm_eps")),
     }  # fmt: skip
     if faults := [f"`{k}` is {has!r}, expected {want!r}" for k, (want, has) in fixed.items() if want != has]:
-        raise ConfigError(faults)
+        raise ConfigError(*faults)
     try:
         c = ModelConfig(
             vocab_size=config["vocab_size"],
@@ -119,29 +114,23 @@ def from_llama(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Tran
             tie_embeddings=config.get("tie_word_embeddings", False),
         )
     except KeyError as error:
-        raise ConfigError([f"config.json has no {error}"]) from None
-    names = {"model.embed_tokens": "embedding", "model.norm": "norm", "lm_head": "head"}
-    ours: dict[str, Tensor] = {}
-    left = dict(tensors)
-    for layer in range(c.num_layers):
-        names |= {
-            f"model.layers.{layer}.{theirs}": f"layers.{layer}.{name}" for name, theirs in WHOLE.items()
-        }
-        for name, parts in STACKED.items():
-            keys = [f"model.layers.{layer}.{theirs}.weight" for theirs in parts]
-            if missing := [key for key in keys if key not in left]:
-                raise ckpt.CheckpointError(f"tensor `{missing[0]}` is missing")
-            cut = [left.pop(key) for key in keys]
-            if name == "attention.qkv":
-                cut[:2] = (halves_to_pairs(part, c.num_heads) for part in cut[:2])
-            ours[f"layers.{layer}.{name}.weight"] = torch.cat(cut)
-    ours |= {
-        names.get(key.removesuffix(".weight"), key.removesuffix(".weight")) + ".weight": t
-        for key, t in left.items()
-    }
+        raise ConfigError(f"config.json has no {error}") from None
+    left, weights = dict(tensors), {}
+    for ours, theirs in names(c):
+        if missing := [name for name in theirs if name not in left]:
+            raise ckpt.CheckpointError(f"tensor `{missing[0]}` is missing")
+        weights[ours] = torch.cat([reorder(name, left.pop(name), c.num_heads, 2, -1) for name in theirs])
     model = TransformerLM(c)
-    ckpt.load_weights(model, ours, Path("the export"))
+    ckpt.load_weights(model, weights | left, Path("the export"))
     return model.eval()
+
+
+def copy_tokenizer(source: Path, target: Path) -> None:
+    """Copy the files of a tokenizer, as far as there are any."""
+    for name in TOKENIZER_FILES:
+        if (source / name).exists():
+            target.mkdir(exist_ok=True)
+            shutil.copyfile(source / name, target / name)
 
 
 def export(path: str | Path, out: Path) -> None:
@@ -149,12 +138,9 @@ def export(path: str | Path, out: Path) -> None:
     model, _, folder = ckpt.load_model(path)
     config, tensors = to_llama(model)
     out.mkdir(parents=True, exist_ok=True)
-    tokenizer = folder.parent.parent / "tokenizer"
-    for name in TOKENIZER_FILES:
-        if (tokenizer / name).exists():
-            shutil.copyfile(tokenizer / name, out / name)
-    if (tokenizer / "tokenizer.json").exists():
-        added = json.loads((tokenizer / "tokenizer.json").read_bytes()).get("added_tokens", [])
+    copy_tokenizer(folder.parent.parent / "tokenizer", out)
+    if (out / "tokenizer.json").exists():
+        added = json.loads((out / "tokenizer.json").read_bytes()).get("added_tokens", [])
         config["eos_token_id"] = next((t["id"] for t in added if t["content"] == END_OF_TEXT), None)
     ckpt.replace_file(out / "model.safetensors", save_tensors(tensors, {"format": "pt"}))
     ckpt.replace_file(out / "config.json", json.dumps(config, indent=2).encode())
@@ -170,22 +156,15 @@ def import_back(source: Path, run: Path) -> None:
     model = from_llama(config, {name: tensor.float() for name, tensor in tensors.items()})
     state = {"step": 0, "config": {"model": asdict(model.config)}, "identity": {}, "tokenizer_sha256": None}
     ckpt.save(run, ckpt.Checkpoint(model=dict(model.named_parameters()), optimizer={}, state=state))
-    for name in TOKENIZER_FILES:
-        if (source / name).exists():
-            (run / "tokenizer").mkdir(exist_ok=True)
-            shutil.copyfile(source / name, run / "tokenizer" / name)
+    copy_tokenizer(source, run / "tokenizer")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    parser = Parser(
-        "python -m lm.export", description="Write a model in Hugging Face's Llama layout, or read one."
-    )
+    parser = Parser("python -m lm.export", description="Write a model in Llama's layout, or read one.")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--ckpt", help="run folder (its newest checkpoint) or checkpoint folder to export")
-    source.add_argument(
-        "--from-llama", metavar="DIR", help="folder in Llama's layout to make a run folder of"
-    )
+    source.add_argument("--from-llama", metavar="DIR", help="folder in Llama's layout to make a run of")
     parser.add_argument("--out", required=True, help="folder to write")
     args = parser.parse_args(argv)
     with clear_errors(parser.prog):
@@ -193,7 +172,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.ckpt:
             export(args.ckpt, out)
         elif ckpt.steps(out):
-            raise ConfigError([f"{out} holds a run already"])
+            raise ConfigError(f"{out} holds a run already")
         else:
             import_back(Path(args.from_llama), out)
         print(out)

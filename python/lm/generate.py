@@ -8,8 +8,6 @@ changes the text. Bytes are decoded as they come, a character only when all its 
 characters are shown escaped, so that no output can drive the terminal.
 """
 
-from __future__ import annotations
-
 import codecs
 import sys
 from collections.abc import Iterator, Sequence
@@ -22,7 +20,7 @@ from torch import Tensor
 from lm.checkpoint import load_model
 from lm.cli import Parser, clear_errors, escape
 from lm.config import ConfigError
-from lm.devices import pick_device
+from lm.devices import NAMES, pick_device
 from lm.evaluate import evaluating, find_tokenizer
 from lm.model import TransformerLM
 from lm.nn import softmax
@@ -61,7 +59,7 @@ class Sampling:
         if not 0 < self.top_p <= 1:
             problems.append(f"`--top-p` is {self.top_p}, expected more than 0 and at most 1")
         if problems:
-            raise ConfigError(problems)
+            raise ConfigError(*problems)
 
 
 def sample(logits: Tensor, how: Sampling, generator: torch.Generator | None = None) -> Tensor:
@@ -101,35 +99,30 @@ def generate_ids(
         stop_id: ends a text; not yielded.
         use_cache: keep keys and values; the ids are the same without, only slower.
     """
-    limit = model.config.context_length
-    device = model.embedding.weight.device
+    limit, device = model.config.context_length, model.embedding.weight.device
     generator = torch.Generator().manual_seed(how.seed)
     ids = torch.tensor([list(p)[-limit:] for p in prompts], dtype=torch.long)
-    running = [True] * len(prompts)
+    running = torch.ones(len(prompts), dtype=torch.bool)
     caches = None
     new = ids  # not yet read by the model
     for _ in range(max_tokens):
         with evaluating(model):
             if ids.shape[1] > limit:
                 ids = ids[:, -max(1, limit // 2) :]
-                caches, new = None, ids
+                caches = None
             if use_cache and caches is None:
                 caches, new = model.new_caches(len(prompts)), ids
             x = model.hidden((new if use_cache else ids).to(device), caches)[:, -1]
             logits = x @ model.head_weight.T  # (B, vocab_size)
-        picked = sample(logits, how, generator)
-        out: list[int | None] = []
-        for row, token_id in enumerate(picked.tolist()):
-            running[row] = running[row] and token_id != stop_id
-            out.append(token_id if running[row] else None)
-        if not any(running):
+        new = sample(logits, how, generator)[:, None]  # (B, 1)
+        running &= new[:, 0] != (-1 if stop_id is None else stop_id)
+        if not running.any():
             return
-        yield out
-        new = picked[:, None]
+        yield [row[0] if runs else None for row, runs in zip(new.tolist(), running, strict=True)]
         ids = torch.cat((ids, new), dim=1)
 
 
-def start_ids(tokenizer: Tokenizer, prompt: str, vocab_size: int) -> tuple[list[int], int | None]:
+def start_ids(tokenizer: "Tokenizer", prompt: str, vocab_size: int) -> tuple[list[int], int | None]:
     """Return the ids a text starts from and the id that ends it.
 
     The prompt is ordinary text, whatever it spells; an empty one starts at the end of the text before.
@@ -138,15 +131,15 @@ def start_ids(tokenizer: Tokenizer, prompt: str, vocab_size: int) -> tuple[list[
     ids = list(tokenizer.encode_ordinary(prompt))
     if not ids:
         if stop_id is None:
-            raise ConfigError([f"the tokenizer has no {END_OF_TEXT} to start from; give a `--prompt`"])
+            raise ConfigError(f"the tokenizer has no {END_OF_TEXT} to start from; give a `--prompt`")
         ids = [stop_id]
-    if max(ids) >= vocab_size:
-        raise ConfigError([f"the tokenizer gives id {max(ids)}, but the model's vocabulary has {vocab_size}"])
+    outside = f"the tokenizer gives id {max(ids)}, but the model's vocabulary has {vocab_size}"
+    ConfigError.unless(max(ids) < vocab_size, outside)
     return ids, stop_id
 
 
 def stream_text(
-    model: TransformerLM, tokenizer: Tokenizer, prompt: str, max_tokens: int, how: Sampling
+    model: TransformerLM, tokenizer: "Tokenizer", prompt: str, max_tokens: int, how: Sampling
 ) -> Iterator[str]:
     """Yield the text that follows a prompt, in whole characters; ends at the end of the text."""
     ids, stop_id = start_ids(tokenizer, prompt, model.config.vocab_size)
@@ -165,36 +158,30 @@ def stream_text(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
     parser = Parser("python -m lm.generate", description="Stream text from a trained model.")
-    parser.add_argument(
-        "--ckpt", required=True, help="run folder (its newest checkpoint) or checkpoint folder"
-    )
-    parser.add_argument("--tokenizer", help="tokenizer folder; the run's own if not given")
-    parser.add_argument("--prompt", default="Once upon a time", help="start of the text; may be empty")
-    parser.add_argument("--max-tokens", type=int, default=256, help="most tokens to write")
-    parser.add_argument("--temperature", type=float, default=0.8, help="0 always takes the most likely token")
-    parser.add_argument("--top-k", type=int, default=0, help="draw from the k most likely tokens; 0 for all")
-    parser.add_argument(
-        "--top-p", type=float, default=0.95, help="draw from the likeliest tokens up to this sum"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="decides the draws")
-    parser.add_argument(
-        "--num-samples", type=int, default=1, help="how many texts, of seeds one after the other"
-    )
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
+    add = parser.add_argument
+    add("--ckpt", required=True, help="run folder (its newest checkpoint) or checkpoint folder")
+    add("--tokenizer", help="tokenizer folder; the run's own if not given")
+    add("--prompt", default="Once upon a time", help="start of the text; may be empty")
+    add("--max-tokens", type=int, default=256, help="most tokens to write")
+    add("--temperature", type=float, default=0.8, help="0 always takes the most likely token")
+    add("--top-k", type=int, default=0, help="draw from the k most likely tokens; 0 for all")
+    add("--top-p", type=float, default=0.95, help="draw from the likeliest tokens up to this sum")
+    add("--seed", type=int, default=0, help="decides the draws")
+    add("--num-samples", type=int, default=1, help="how many texts, of seeds one after the other")
+    add("--device", default="auto", choices=NAMES)
     args = parser.parse_args(argv)
     if hasattr(sys.stdout, "reconfigure"):  # a terminal that cannot show a character gets a question mark
         sys.stdout.reconfigure(errors="replace")
     with clear_errors(parser.prog):
-        if args.max_tokens < 1:
-            raise ConfigError([f"`--max-tokens` is {args.max_tokens}, expected at least 1"])
+        ConfigError.unless(args.max_tokens > 0, f"`--max-tokens` is {args.max_tokens}, expected at least 1")
         how = Sampling(temperature=args.temperature, top_k=args.top_k, top_p=args.top_p, seed=args.seed)
         device = pick_device(args.device)
         model, checkpoint, folder = load_model(args.ckpt)
         tokenizer, problem = find_tokenizer(args.tokenizer, None, folder.parent.parent / "tokenizer")
         if tokenizer is None:
-            raise ConfigError([f"cannot turn ids into text: {problem}"])
-        if checkpoint.state.get("tokenizer_sha256") not in (None, tokenizer.sha256):
-            raise ConfigError(["the model was trained with another tokenizer"])
+            raise ConfigError(f"cannot turn ids into text: {problem}")
+        same = checkpoint.state.get("tokenizer_sha256") in (None, tokenizer.sha256)
+        ConfigError.unless(same, "the model was trained with another tokenizer")
         model = model.to(device)
         for index in range(max(1, args.num_samples)):
             print(escape(args.prompt), end="", flush=True)

@@ -1,13 +1,12 @@
 """What a run leaves behind and shows: its lock, metrics.jsonl, and the progress line."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
 import sys
 import time
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any
 
@@ -31,7 +30,7 @@ def lock(run: Path) -> IO[str]:
         pass
     except OSError:
         file.close()
-        raise ConfigError([f"another process is training in {run}"]) from None
+        raise ConfigError(f"another process is training in {run}") from None
     return file
 
 
@@ -43,19 +42,17 @@ class Metrics:
     """
 
     def __init__(self, path: Path, *, writing: bool = True, tensorboard: bool = False) -> None:
-        self.path, self.writing = path, writing
+        self.path, self.writing, self.tensorboard = path, writing, tensorboard
         self.failed = False
-        self.tensorboard = tensorboard
         self.board: Any = None
         self.first_step = 0
 
     def keep_until(self, step: int) -> None:
         """Drop rows after a step, which a resumed run will write again."""
-        if not self.writing:
-            return
-        self.first_step = step + 1
-        rows = [row for row in read_metrics(self.path) if row["step"] <= step]
-        replace_file(self.path, "".join(json.dumps(row) + "\n" for row in rows).encode())
+        if self.writing:
+            self.first_step = step + 1
+            rows = [row for row in read_metrics(self.path) if row["step"] <= step]
+            replace_file(self.path, "".join(json.dumps(row) + "\n" for row in rows).encode())
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Append a row."""
@@ -80,29 +77,21 @@ class Metrics:
                 say("warning: no TensorBoard, install `tinybpe-lm[tensorboard]`; training goes on without")
                 self.tensorboard = False
                 return
-            folder = self.path.parent / "tensorboard"
-            self.board = SummaryWriter(str(folder), purge_step=self.first_step)
-        for name in row.keys() - {"step"}:
-            if row[name] is not None:
-                self.board.add_scalar(name, row[name], row["step"])
+            self.board = SummaryWriter(str(self.path.parent / "tensorboard"), purge_step=self.first_step)
+        for name, value in row.items():
+            if name != "step" and value is not None:
+                self.board.add_scalar(name, value, row["step"])
 
 
 def duration(seconds: float) -> str:
-    """Return 5s, 3m20s or 2h05m."""
-    total = round(seconds)
-    if total < 60:
-        return f"{total}s"
-    if total < 3600:
-        return f"{total // 60}m{total % 60:02d}s"
-    return f"{total // 3600}h{total % 3600 // 60:02d}m"
+    """Return hours, minutes and seconds, as 0:03:20."""
+    return str(timedelta(seconds=round(seconds)))
 
 
 def say(line: str = "") -> None:
     """Print a line, over a progress line if one is shown."""
-    if sys.stdout.isatty():
-        line = f"\r\033[K{line}"
     try:
-        print(line, flush=True)
+        print(f"\r\033[K{line}" if sys.stdout.isatty() else line, flush=True)
     except BrokenPipeError:  # nobody reads us any more: train on in silence
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
 
@@ -123,8 +112,8 @@ class Progress:
             f"lr {row['lr']:.2e}  grad {row['grad_norm']:.2f}  {row['tokens_per_s']:,.0f} tok/s  "
             f"mfu {row['mfu']:.0%}  {row['memory_mb']:,} MB  {duration(left_s)} left"
         )
-        if not sys.stdout.isatty():
+        if sys.stdout.isatty():
+            width = shutil.get_terminal_size().columns - 1
+            print(f"\r\033[K{line[:width]}", end="", flush=True)
+        else:
             say(line)
-            return
-        width = shutil.get_terminal_size().columns - 1
-        print(f"\r\033[K{line[:width]}", end="", flush=True)

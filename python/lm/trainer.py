@@ -9,10 +9,7 @@ of the log. No thread prepares batches: at the reference size drawing one takes 
 about a second on two CPU cores.
 """
 
-from __future__ import annotations
-
 import math
-import sys
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -24,7 +21,7 @@ from torch import Tensor
 from lm import checkpoint as ckpt
 from lm.cli import escape
 from lm.config import Config, ConfigError
-from lm.data import Sampler, TokenFile, TokenFileError, to_device
+from lm.data import Sampler, TokenFile, TokenFileError, check_length, to_device
 from lm.devices import memory_mb, peak_flops, synchronize
 from lm.evaluate import Evaluation, count_bytes, evaluate, find_tokenizer
 from lm.generate import Sampling, stream_text
@@ -49,12 +46,6 @@ class DivergedError(RuntimeError):
 class Trainer:
     """A run: model, data, optimizer, and the folder they are kept in.
 
-    Args:
-        config: all settings.
-        run: the run folder.
-        device: where to train.
-        processes: those that share the work.
-
     Raises:
         ConfigError, TokenFileError: settings or data that do not go together.
     """
@@ -64,39 +55,31 @@ class Trainer:
     ) -> None:
         self.config, self.run, self.device = config, run, device
         self.processes = processes or Processes()
-        shares = config.run.accumulate * self.processes.size
-        if config.data.batch_size % shares:
-            shared = f"{self.processes.size} processes x {config.run.accumulate} micro-batches"
-            raise ConfigError([f"`--batch-size` {config.data.batch_size} is not a multiple of {shared}"])
-        model, data = config.model, config.data
+        model, data, settings = config.model, config.data, config.run
+        shared = f"{self.processes.size} processes x {settings.accumulate} micro-batches"
+        fits = data.batch_size % (self.processes.size * settings.accumulate) == 0
+        ConfigError.unless(fits, f"`--batch-size` {data.batch_size} is not a multiple of {shared}")
         if data.train_bin is None or data.valid_bin is None:
-            raise ConfigError(["give both `--train-bin` and `--valid-bin`"])
+            raise ConfigError("give both `--train-bin` and `--valid-bin`")
         self.train_tokens = TokenFile(data.train_bin, dtype=data.dtype, vocab_size=model.vocab_size)
         self.valid_tokens = TokenFile(data.valid_bin, dtype=data.dtype, vocab_size=model.vocab_size)
         digests = {self.train_tokens.tokenizer_sha256, self.valid_tokens.tokenizer_sha256} - {None}
-        if len(digests) > 1:
-            raise TokenFileError(f"{data.train_bin} and {data.valid_bin} were made with different tokenizers")
-        self.tokenizer_sha256 = next(iter(digests), None)
-        self.sampler = Sampler(
-            self.train_tokens.num_tokens, model.context_length, data.batch_size, config.run.seed, data.sampler
-        )
-        if self.valid_tokens.num_tokens <= model.context_length:
-            raise TokenFileError(
-                f"{data.valid_bin} has {self.valid_tokens.num_tokens} tokens, too few for one window of "
-                f"{model.context_length} and its targets; use more data or a smaller `--context-length`"
-            )
-        torch.manual_seed(config.run.seed)
+        other = f"{data.train_bin} and {data.valid_bin} were made with different tokenizers"
+        TokenFileError.unless(len(digests) < 2, other)
+        num_tokens, length = self.train_tokens.num_tokens, model.context_length
+        check_length(data.valid_bin, self.valid_tokens.num_tokens, length)
+        self.sampler = Sampler(num_tokens, length, data.batch_size, settings.seed, data.sampler)
+        torch.manual_seed(settings.seed)
         self.model = TransformerLM(model).to(device)
-        self.model.checkpoint_activations = config.run.checkpoint_activations
+        self.model.checkpoint_activations = settings.checkpoint_activations
         self.forward: Any = self.model  # may be replaced by what computes the same, compiled or distributed
         self.optimizer = make_optimizer(self.model, config.optim)
-        self.tokenizer, self.tokenizer_note = find_tokenizer(
-            data.tokenizer, self.train_tokens, run / "tokenizer"
-        )
+        own = run / "tokenizer"
+        self.tokenizer, self.tokenizer_note = find_tokenizer(data.tokenizer, self.train_tokens, own)
         self.byte_lengths = count_bytes(self.tokenizer, model.vocab_size) if self.tokenizer else None
-        self.metrics = Metrics(
-            run / "metrics.jsonl", writing=self.processes.main, tensorboard=config.run.tensorboard
-        )
+        self.tokenizer_sha256 = self.tokenizer.sha256 if self.tokenizer else next(iter(digests), None)
+        rows, writing = run / "metrics.jsonl", self.processes.main
+        self.metrics = Metrics(rows, writing=writing, tensorboard=settings.tensorboard)
         self.peak_flops = math.nan  # a second; measured when training begins
         self.step = 0
         self.loss_sum = torch.zeros((), device=device)
@@ -115,7 +98,7 @@ class Trainer:
         values: dict[str, Any] = {f"model.{k}": v for k, v in model.items() if k != "attention"}
         values |= {f"train data {k}": v for k, v in self.train_tokens.fingerprint().items()}
         values |= {"optimizer": c.optim.optimizer, "seed": c.run.seed}
-        return values | {k: getattr(c.data, k) for k in ("batch_size", "sampler")}
+        return values | {"batch_size": c.data.batch_size, "sampler": c.data.sampler}
 
     def save(self) -> None:
         """Write a checkpoint; if that fails twice, say so and go on."""
@@ -123,27 +106,23 @@ class Trainer:
         if not self.processes.main:
             return
         loss_sum = float(self.loss_sum)
-        if not math.isfinite(loss_sum):
-            raise DivergedError(self.divergence("loss"))
+        self.check_finite("loss", loss_sum)
         state = {
             "step": self.step,
             "config": self.config.to_dict(),
             "identity": self.identity(),
-            "tokenizer_sha256": self.tokenizer.sha256 if self.tokenizer else self.tokenizer_sha256,
+            "tokenizer_sha256": self.tokenizer_sha256,
             "loss_sum": loss_sum,
             "loss_count": self.loss_count,
             "best": self.best,
             "elapsed_s": self.elapsed_s,
             "threads": torch.get_num_threads(),
         }
-        held = ckpt.Checkpoint(
-            model=dict(self.model.named_parameters()),
-            optimizer={**self.optimizer.state, "random_state": torch.get_rng_state()},
-            state=state,
-        )
+        optimizer = {**self.optimizer.state, "random_state": torch.get_rng_state()}
+        weights: dict[str, Tensor] = dict(self.model.named_parameters())
         for attempt in (1, 2):
             try:
-                ckpt.save(self.run, held)
+                ckpt.save(self.run, ckpt.Checkpoint(model=weights, optimizer=optimizer, state=state))
                 ckpt.prune(self.run, self.config.run.keep_last, self.best[1] if self.best else None)
                 return
             except OSError as error:
@@ -172,13 +151,12 @@ class Trainer:
 
     def continue_from(self, folder: Path, held: ckpt.Checkpoint) -> None:
         """Take over weights, optimizer, sums and random state."""
-        if changed := ckpt.differences(held.state.get("identity", {}), self.identity()):
-            raise ckpt.MismatchError(
-                f"{folder} is of another run:\n" + "\n".join(f"  - {line}" for line in changed)
-            )
-        if missing := [name for name in RESUMED if name not in held.state]:
+        state = held.state
+        if changed := ckpt.differences(state.get("identity", {}), self.identity()):
+            raise ckpt.MismatchError("\n  - ".join([f"{folder} is of another run:", *changed]))
+        if missing := [name for name in RESUMED if name not in state]:
             raise ckpt.CheckpointError(f"{folder} is no checkpoint of a run: its state has no {missing[0]}")
-        for line in ckpt.differences(held.state["config"]["optim"], self.config.to_dict()["optim"]):
+        for line in ckpt.differences(state["config"]["optim"], self.config.to_dict()["optim"]):
             say(f"changed since the checkpoint: {line}")
         ckpt.load_weights(self.model, held.model, folder)
         torch.set_rng_state(held.optimizer.pop("random_state"))
@@ -187,12 +165,11 @@ class Trainer:
         for name, tensor in held.optimizer.items():
             self.optimizer.state[name].copy_(tensor)
         self.step = self.optimizer.num_steps = held.step
-        self.loss_sum.fill_(held.state["loss_sum"])
-        self.loss_count = held.state["loss_count"]
-        self.best = tuple(held.state["best"]) if held.state["best"] else None
-        self.elapsed_s = held.state["elapsed_s"]
+        self.loss_sum.fill_(state["loss_sum"])
+        self.loss_count, self.elapsed_s = state["loss_count"], state["elapsed_s"]
+        self.best = tuple(state["best"]) if state["best"] else None
         self.metrics.keep_until(self.step)
-        if held.state["threads"] != torch.get_num_threads():
+        if state["threads"] != torch.get_num_threads():
             say("other number of threads than before: the loss will be close, not equal in the last bit")
         say(f"resumed   {folder} at step {self.step}")
 
@@ -200,15 +177,14 @@ class Trainer:
 
     def train_step(self) -> Tensor:
         """Do one optimizer step; return the gradient norm, on the device."""
-        accumulate = self.config.run.accumulate
-        windows = self.train_tokens.windows(
-            self.sampler.starts(self.step), self.config.model.context_length + 1
-        )
-        micro_batches = windows.reshape(accumulate, self.processes.size, -1, windows.shape[1])
+        accumulate, size = self.config.run.accumulate, self.processes.size
+        length = self.config.model.context_length + 1
+        windows = self.train_tokens.windows(self.sampler.starts(self.step), length)
+        micro_batches = windows.reshape(accumulate, size, -1, length)
         for index, part in enumerate(micro_batches[:, self.processes.rank]):
             inputs, targets = to_device(part, self.device)
             more = index + 1 < accumulate  # only the last backward pass of a step averages over processes
-            with self.forward.no_sync() if more and self.processes.size > 1 else nullcontext():
+            with self.forward.no_sync() if more and size > 1 else nullcontext():
                 loss = self.forward(inputs, targets) / accumulate
                 loss.backward()
             self.loss_sum += loss.detach()
@@ -219,26 +195,27 @@ class Trainer:
         self.loss_count += 1
         return norm
 
-    def divergence(self, what: str) -> str:
-        """Return what to say when numbers are no longer finite."""
-        lr = self.config.optim.lr * rate_factor(self.step - 1, self.config.optim)
-        return (
-            f"{what} is not finite at step {self.step} (lr {lr:.2e}, first window at token "
-            f"{self.sampler.starts(self.step - 1)[0]}); the last checkpoint is kept. "
-            "Try a lower `--lr`, more `--warmup-iters`, or `--matmul fp32`"
-        )
+    @property
+    def last_lr(self) -> float:
+        """The learning rate of the step before."""
+        return self.config.optim.lr * rate_factor(self.step - 1, self.config.optim)
+
+    def check_finite(self, what: str, value: float) -> None:
+        """Raise DivergedError if a number is not finite."""
+        if not math.isfinite(value):
+            raise DivergedError(
+                f"{what} is not finite at step {self.step} (lr {self.last_lr:.2e}, first window at token "
+                f"{self.sampler.starts(self.step - 1)[0]}); the last checkpoint is kept. "
+                "Try a lower `--lr`, more `--warmup-iters`, or `--matmul fp32`"
+            )
 
     def log(self, norm: Tensor, num_steps: int, seconds: float, progress: Progress) -> None:
         """Write and show a row; the only place in the loop that waits for the device."""
         self.processes.average(self.loss_sum)
-        row = {
-            "step": self.step,
-            "loss": float(self.loss_sum) / self.loss_count,
-            "lr": self.config.optim.lr * rate_factor(self.step - 1, self.config.optim),
-            "grad_norm": float(norm),
-        }
-        if not math.isfinite(row["loss"]) or not math.isfinite(row["grad_norm"]):
-            raise DivergedError(self.divergence("loss" if not math.isfinite(row["loss"]) else "gradient"))
+        row = {"step": self.step, "loss": float(self.loss_sum) / self.loss_count}
+        row |= {"lr": self.last_lr, "grad_norm": float(norm)}
+        self.check_finite("loss", row["loss"])
+        self.check_finite("gradient", row["grad_norm"])
         rate = num_steps * self.config.data.batch_size * self.config.model.context_length / seconds
         flops = rate * self.model.flops_per_token() / self.processes.size
         # A machine that was busy while the peak was measured can do more.
@@ -279,8 +256,12 @@ class Trainer:
                 mark_s, mark_step = time.monotonic(), self.step
             elif self.stop_signal:
                 self.save()
-            if self.stop_signal:
-                raise Interrupted
+            self.poll()
+
+    def poll(self) -> None:
+        """Raise Interrupted if a signal has come."""
+        if self.stop_signal:
+            raise Interrupted
 
     def evaluate_and_show(self) -> None:
         """Evaluate on a fixed sample of the validation file, draw the curves, write a sample story.
@@ -291,37 +272,31 @@ class Trainer:
         with self.optimizer.averaged():
             result = self.evaluate(num_windows=self.config.run.eval_iters * self.config.data.batch_size)
             self.write_sample()
-        if not math.isfinite(result.loss):
-            raise DivergedError(self.divergence("validation loss"))
+        self.check_finite("validation loss", result.loss)
         if self.best is None or result.loss < self.best[0]:
             self.best = (result.loss, self.step)
-        self.metrics.write({"step": self.step, **rounded(result, "valid")})
+        self.metrics.write({"step": self.step, **result.row("valid")})
         say(f"step {self.step}: validation {result}" + ("  (best)" if self.best[1] == self.step else ""))
-        self.draw_curves()
-
-    def evaluate(self, **options: Any) -> Evaluation:
-        """Evaluate on the validation file; see `evaluate.evaluate`."""
-        return evaluate(self.model, self.valid_tokens, self.device, byte_lengths=self.byte_lengths, **options)
-
-    def draw_curves(self) -> None:
-        """Draw the curves anew; a failure to do so is told and no more."""
         try:
             draw(self.run)
         except OSError as error:
             say(f"warning: curves not drawn: {error}")
 
+    def evaluate(self, **options: Any) -> Evaluation:
+        """Evaluate on the validation file; see `evaluate.evaluate`."""
+        return evaluate(self.model, self.valid_tokens, self.device, byte_lengths=self.byte_lengths, **options)
+
     def write_sample(self) -> None:
         """Write a story to samples/, and its first line to the screen."""
-        settings = self.config.run
-        if self.tokenizer is None or settings.sample_tokens == 0:
+        prompt, num_tokens = self.config.run.prompt, self.config.run.sample_tokens
+        if self.tokenizer is None or num_tokens == 0:
             return
         try:
             how = Sampling(temperature=0.8, top_p=0.95)
-            pieces = stream_text(self.model, self.tokenizer, settings.prompt, settings.sample_tokens, how)
-            story = settings.prompt + "".join(pieces)
-            folder = self.run / "samples"
-            folder.mkdir(exist_ok=True)
-            ckpt.replace_file(folder / f"step-{self.step:08d}.txt", (story + "\n").encode())
+            story = prompt + "".join(stream_text(self.model, self.tokenizer, prompt, num_tokens, how))
+            path = self.run / "samples" / f"step-{self.step:08d}.txt"
+            path.parent.mkdir(exist_ok=True)
+            ckpt.replace_file(path, (story + "\n").encode())
             first = escape(" ".join(story.split()))
             say(f"  {first[:100]}{'…' if len(first) > 100 else ''}")
         except (OSError, ValueError) as error:
@@ -329,22 +304,9 @@ class Trainer:
 
     def finish(self) -> Evaluation:
         """Evaluate on the whole validation file and add the result to the metrics, once."""
-
-        def poll(part: float) -> None:
-            if sys.stdout.isatty():
-                print(f"\r\033[Kvalidation on the whole file {part:4.0%}", end="", flush=True)
-            if self.stop_signal:
-                raise Interrupted
-
         with self.optimizer.averaged():
-            result = self.evaluate(progress=poll)
+            result = self.evaluate(poll=self.poll)
         rows = read_metrics(self.metrics.path)
         if not any("whole_valid_loss" in row and row["step"] == self.step for row in rows):
-            self.metrics.write({"step": self.step, **rounded(result, "whole_valid")})
+            self.metrics.write({"step": self.step, **result.row("whole_valid")})
         return result
-
-
-def rounded(result: Evaluation, prefix: str) -> dict[str, Any]:
-    """Return an evaluation as fields of a row."""
-    row: dict[str, Any] = {f"{prefix}_loss": result.loss, f"{prefix}_perplexity": result.perplexity}
-    return row | {f"{prefix}_bits_per_byte": result.bits_per_byte, f"{prefix}_tokens": result.num_tokens}
