@@ -27,8 +27,14 @@ from lm.config import ConfigError, ModelConfig
 from lm.generate import END_OF_TEXT
 from lm.model import TransformerLM
 
+# Llama's name of a setting -> ours, and what is fixed in our models
+SIZES = {
+    "vocab_size": "vocab_size", "max_position_embeddings": "context_length", "hidden_size": "d_model",
+    "num_hidden_layers": "num_layers", "num_attention_heads": "num_heads", "intermediate_size": "d_ff",
+}  # fmt: skip
+FIXED = {"model_type": "llama", "hidden_act": "silu", "rms_norm_eps": 1e-5}
 # our name in a layer -> Llama's names of its parts
-NAMES = {
+PARTS = {
     "attention_norm": ["input_layernorm"],
     "attention.qkv": ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
     "attention.out": ["self_attn.o_proj"],
@@ -53,7 +59,7 @@ def names(c: ModelConfig) -> Iterator[tuple[str, list[str]]]:
     """Yield our name of each tensor, and Llama's names of its parts."""
     yield "embedding.weight", ["model.embed_tokens.weight"]
     for layer in range(c.num_layers):
-        for name, parts in NAMES.items():
+        for name, parts in PARTS.items():
             yield f"layers.{layer}.{name}.weight", [f"model.layers.{layer}.{part}.weight" for part in parts]
     yield "norm.weight", ["model.norm.weight"]
     if not c.tie_embeddings:
@@ -61,23 +67,17 @@ def names(c: ModelConfig) -> Iterator[tuple[str, list[str]]]:
 
 
 def to_llama(model: TransformerLM) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return the config.json and the tensors of a model.
-
-    Raises:
-        ConfigError: the layout cannot express the model.
-    """
+    """Return the config.json and the tensors of a model; ConfigError if the layout cannot express it."""
     c = model.config
     ConfigError.unless(not c.qk_norm, "Llama's layout has no norm of queries and keys (`--qk-norm`)")
     tensors = {}
     for ours, theirs in names(c):
         for name, part in zip(theirs, model.get_parameter(ours).detach().chunk(len(theirs)), strict=True):
             tensors[name] = reorder(name, part, c.num_heads, -1, 2)
-    config = {
-        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": c.vocab_size,
-        "hidden_size": c.d_model, "intermediate_size": c.d_ff, "num_hidden_layers": c.num_layers,
-        "num_attention_heads": c.num_heads, "num_key_value_heads": c.num_heads,
-        "head_dim": c.d_model // c.num_heads, "hidden_act": "silu", "rms_norm_eps": model.norm.eps,
-        "max_position_embeddings": c.context_length, "rope_theta": c.rope_theta,
+    config = FIXED | {theirs: getattr(c, ours) for theirs, ours in SIZES.items()}
+    config |= {
+        "architectures": ["LlamaForCausalLM"], "num_key_value_heads": c.num_heads,
+        "head_dim": c.d_model // c.num_heads, "rope_theta": c.rope_theta,
         "rope_parameters": {"rope_type": "default", "rope_theta": c.rope_theta},
         "tie_word_embeddings": c.tie_embeddings, "attention_bias": False, "mlp_bias": False,
         "torch_dtype": "float32", "bos_token_id": None, "eos_token_id": None, "use_cache": True,
@@ -88,33 +88,23 @@ def to_llama(model: TransformerLM) -> tuple[dict[str, Any], dict[str, Tensor]]:
 def from_llama(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> TransformerLM:
     """Return the model of a config.json and its tensors; the inverse of `to_llama`.
 
-    Raises:
-        ConfigError: another architecture, or one of Llama's variants that this package does not have.
-        CheckpointError: tensors are missing, unknown or of another shape.
+    ConfigError for another architecture, or a variant of Llama that this package does not have;
+    CheckpointError for tensors that are missing, unknown or of another shape.
     """
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
     heads = config.get("num_attention_heads")
-    fixed = {
-        "model_type": ("llama", config.get("model_type")), "hidden_act": ("silu", config.get("hidden_act")),
-        "num_key_value_heads": (heads, config.get("num_key_value_heads", heads)),
-        "rope_type": ("default", rope.get("rope_type", "default")),
-        "rms_norm_eps": (1e-5, config.get("rms_norm_eps")),
-    }  # fmt: skip
-    if faults := [f"`{k}` is {has!r}, expected {want!r}" for k, (want, has) in fixed.items() if want != has]:
+    wanted = FIXED | {"num_key_value_heads": heads, "rope_type": "default"}
+    found = {"num_key_value_heads": heads, "rope_type": rope.get("rope_type", "default"), **config}
+    if faults := [
+        f"`{k}` is {found.get(k)!r}, expected {v!r}" for k, v in wanted.items() if found.get(k) != v
+    ]:
         raise ConfigError(*faults)
     try:
-        c = ModelConfig(
-            vocab_size=config["vocab_size"],
-            context_length=config["max_position_embeddings"],
-            d_model=config["hidden_size"],
-            num_layers=config["num_hidden_layers"],
-            num_heads=config["num_attention_heads"],
-            d_ff=config["intermediate_size"],
-            rope_theta=float(rope.get("rope_theta") or config["rope_theta"]),
-            tie_embeddings=config.get("tie_word_embeddings", False),
-        )
+        sizes = {ours: config[theirs] for theirs, ours in SIZES.items()}
+        theta = float(rope.get("rope_theta") or config["rope_theta"])
     except KeyError as error:
         raise ConfigError(f"config.json has no {error}") from None
+    c = ModelConfig(**sizes, rope_theta=theta, tie_embeddings=config.get("tie_word_embeddings", False))
     left, weights = dict(tensors), {}
     for ours, theirs in names(c):
         if missing := [name for name in theirs if name not in left]:
