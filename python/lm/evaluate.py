@@ -12,7 +12,7 @@ their text, so that it compares between vocabularies: it is how far the model wo
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,26 +35,16 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, kw_only=True)
 class Evaluation:
-    """The result: `loss` in nats per token; `num_bytes` of text, None if they are not known."""
+    """The result: the loss in nats per token, e to it, and in bits per byte of text, if these are known."""
 
     loss: float
+    perplexity: float
+    bits_per_byte: float | None
     num_tokens: int
-    num_bytes: float | None
-
-    @property
-    def perplexity(self) -> float:
-        """Return e to the loss."""
-        return math.exp(self.loss) if self.loss < 700 else math.inf
-
-    @property
-    def bits_per_byte(self) -> float | None:
-        """Return the loss in bits for each byte of text."""
-        return self.loss * self.num_tokens / math.log(2) / self.num_bytes if self.num_bytes else None
 
     def row(self, prefix: str) -> dict[str, Any]:
         """Return the fields of a row of metrics.jsonl."""
-        found = {"loss": self.loss, "perplexity": self.perplexity, "bits_per_byte": self.bits_per_byte}
-        return {f"{prefix}_{name}": value for name, value in (found | {"tokens": self.num_tokens}).items()}
+        return {f"{prefix}_{name.removeprefix('num_')}": value for name, value in asdict(self).items()}
 
     def __str__(self) -> str:
         bits = "unknown" if self.bits_per_byte is None else f"{self.bits_per_byte:.3f}"
@@ -102,17 +92,9 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate a model on a token file, in windows of its context length.
 
-    Args:
-        model: on `device`.
-        tokens: the file.
-        device: where to compute.
-        num_windows: windows evenly spread over the file; 0 for all of it, a short last one included.
-        batch_size: windows computed at once; changes nothing but rounding.
-        byte_lengths: bytes of each id; the sidecar's ratio is used without it.
-        poll: called between batches; may raise.
-
-    Raises:
-        TokenFileError: fewer than two tokens, or ids outside the vocabulary.
+    `num_windows` are evenly spread over the file; 0 for all of it, a short last one included. `batch_size`
+    windows are computed at once. Bytes are counted by `byte_lengths` of each id, else at the sidecar's ratio.
+    `poll` is called between batches, and may raise. TokenFileError if there is nothing to predict.
     """
     length, last = model.config.context_length, tokens.num_tokens - 1
     TokenFileError.unless(last > 0, f"{tokens.path} holds {last + 1} token; there is nothing to predict")
@@ -120,7 +102,7 @@ def evaluate(
     batches = [(starts[i : i + batch_size], length) for i in range(0, len(starts), batch_size)]
     if last % length and (num_windows == 0 or last < length):
         batches.append((np.array([last - last % length]), last % length))
-    nats, count, num_bytes = 0.0, 0, 0
+    nats, count, counted = 0.0, 0, 0
     with evaluating(model):
         for batch, size in tqdm(batches, "evaluation", leave=False, disable=None):  # None: on terminals only
             poll()
@@ -128,9 +110,14 @@ def evaluate(
             nats += sum_losses(model, windows, device)
             count += windows[:, 1:].size
             if byte_lengths is not None:
-                num_bytes += int(byte_lengths[windows[:, 1:]].sum())
-    known = bytes_by_sidecar(tokens, count) if byte_lengths is None else num_bytes
-    return Evaluation(loss=nats / count, num_tokens=count, num_bytes=known)
+                counted += int(byte_lengths[windows[:, 1:]].sum())
+    loss, num_bytes = nats / count, counted or bytes_by_sidecar(tokens, count)
+    return Evaluation(
+        loss=loss,
+        perplexity=math.exp(loss) if loss < 700 else math.inf,
+        bits_per_byte=loss * count / math.log(2) / num_bytes if num_bytes else None,
+        num_tokens=count,
+    )
 
 
 def sampled_loss(model: TransformerLM, tokens: TokenFile, device: torch.device, num_batches: int) -> float:
@@ -161,43 +148,31 @@ def count_bytes(tokenizer: "Tokenizer", vocab_size: int) -> NDArray[np.int64]:
     return lengths
 
 
-def open_tokenizer(folder: str | Path) -> "Tokenizer":
-    """Load a tokenizer; ConfigError if the extension is not built, or the folder holds none."""
-    try:
-        from tinybpe import Tokenizer
-
-        return Tokenizer.load(folder)
-    except (ImportError, OSError, ValueError) as error:
-        raise ConfigError(f"cannot load the tokenizer {folder}: {error}") from None
-
-
 def find_tokenizer(
     given: str | Path | None, tokens: TokenFile | None, *more: Path
 ) -> tuple["Tokenizer | None", str]:
     """Return the tokenizer of a run and a line saying which, or None and a line saying why.
 
     It is the folder given, else one of `more`, else a folder beside the token file whose tokenizer has the
-    digest that the file's sidecar names.
-
-    Raises:
-        ConfigError: the folder given holds no tokenizer, or another one than the token file was made with.
+    digest that the file's sidecar names. ConfigError if the folder given holds no or another tokenizer.
     """
     wanted = tokens.tokenizer_sha256 if tokens else None
-    if given is not None:
-        tokenizer = open_tokenizer(given)
-        same = wanted in (None, tokenizer.sha256)
-        ConfigError.unless(same, f"the token file was made with another tokenizer than {given}")
-        return tokenizer, f"tokenizer {given}"
     beside = sorted(tokens.path.parent.glob("*/tokenizer.json")) if tokens and wanted else []
+    folders = [folder for folder in more if (folder / "tokenizer.json").exists()]
+    folders += [path.parent for path in beside]
     problem = "no tokenizer given (`--tokenizer DIR`) and none with the token file's digest beside it"
-    for folder in [*(p for p in more if (p / "tokenizer.json").exists()), *(p.parent for p in beside)]:
+    for folder in folders if given is None else [given]:
         try:
-            tokenizer = open_tokenizer(folder)
-        except ConfigError as error:
-            problem = str(error)
+            from tinybpe import Tokenizer
+
+            tokenizer = Tokenizer.load(folder)
+        except (ImportError, OSError, ValueError) as error:
+            problem = f"cannot load the tokenizer {folder}: {error}"
             continue
         if wanted in (None, tokenizer.sha256):
             return tokenizer, f"tokenizer {folder}"
+        problem = f"the token file was made with another tokenizer than {folder}"
+    ConfigError.unless(given is None, problem)
     return None, problem
 
 
