@@ -9,14 +9,13 @@ import time
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from tinybpe import Tokenizer
 
 from lm import stories
 from lm.cli import Parser, clear_errors
-from lm.config import PRESETS, Config, ConfigError, from_values, read_toml
+from lm.config import PRESETS, Config, ConfigError, Values, from_values, read_toml
 from lm.devices import NAMES, pick_device, synchronize
 from lm.generate import main as generate
 from lm.runlog import duration, say
@@ -25,7 +24,7 @@ from lm.trainer import Trainer
 
 # Chosen so that, on two slow cores, names and things are remembered through a story: two layers make more
 # steps in the time than four, and short windows need only fast rotations.
-SMALL: dict[str, Any] = {
+SMALL: Values = {
     "vocab_size": 1024, "context_length": 160, "d_model": 128, "num_layers": 2, "num_heads": 4, "d_ff": 384,
     "rope_theta": 1000.0, "init": "torch", "tie_embeddings": False, "qk_norm": False, "lr": 6e-3,
     "muon_lr": 0.01, "batch_size": 8, "log_every": 10, "eval_iters": 16, "keep_last": 1,

@@ -105,11 +105,7 @@ def flush_folder(path: Path) -> None:
 
 
 def save(run: Path, checkpoint: Checkpoint) -> Path:
-    """Write a checkpoint and return its folder.
-
-    Raises:
-        OSError: disk full, no permission. Older checkpoints are untouched, nothing partial is found later.
-    """
+    """Write a checkpoint and return its folder; what an OSError leaves is not taken for a checkpoint."""
     target = run / "checkpoints" / f"step-{checkpoint.step:08d}"
     temporary, old = (target.with_name(f".tmp-{kind}-{target.name}-{os.getpid()}") for kind in ("new", "old"))
     told = {"format": FORMAT, "version": VERSION, "torch": torch.__version__}
@@ -150,12 +146,7 @@ def prune(run: Path, keep_last: int, best: int | None) -> None:
 
 
 def load(folder: Path) -> Checkpoint:
-    """Read a checkpoint and check every tensor.
-
-    Raises:
-        CheckpointError: damaged, or written by another program.
-        OSError: unreadable.
-    """
+    """Read a checkpoint; CheckpointError, naming the tensor if it is one, for what is damaged or foreign."""
     state = read_state(folder)
     parts: dict[str, dict[str, Tensor]] = {}
     for name in FILES:
@@ -166,7 +157,15 @@ def load(folder: Path) -> Checkpoint:
             raise CheckpointError(f"{path} is missing") from None
         except (SafetensorError, KeyError, ValueError) as error:
             raise CheckpointError(f"{path} is damaged or no safetensors file: {error}") from None
-        check_tensors(path, parts[name], state["tensors"][name])
+        digests: dict[str, str] = state["tensors"][name]
+        for key in digests | parts[name]:
+            told = f"{path}: tensor `{key}`"
+            CheckpointError.unless(key in parts[name], f"{told} is missing")
+            CheckpointError.unless(key in digests, f"{told} does not belong here")
+            tensor = parts[name][key]
+            finite = not tensor.is_floating_point() or bool(torch.isfinite(tensor).all())
+            CheckpointError.unless(finite, f"{told} holds values that are not finite")
+            CheckpointError.unless(digest(tensor) == digests[key], f"{told} is damaged: another digest")
     return Checkpoint(**parts, state=state)
 
 
@@ -191,24 +190,8 @@ def read_state(folder: Path) -> dict[str, Any]:
     return state
 
 
-def check_tensors(path: Path, tensors: Mapping[str, Tensor], digests: Mapping[str, str]) -> None:
-    """Raise CheckpointError naming the first tensor that is missing, unknown, changed or not finite."""
-    for name in {**digests, **tensors}:
-        told = f"{path}: tensor `{name}`"
-        CheckpointError.unless(name in tensors, f"{told} is missing")
-        CheckpointError.unless(name in digests, f"{told} does not belong here")
-        finite = not tensors[name].is_floating_point() or bool(torch.isfinite(tensors[name]).all())
-        CheckpointError.unless(finite, f"{told} holds values that are not finite")
-        same = digest(tensors[name]) == digests[name]
-        CheckpointError.unless(same, f"{told} is damaged, its digest does not match")
-
-
 def load_weights(model: TransformerLM, tensors: Mapping[str, Tensor], where: Path) -> None:
-    """Copy weights into a model.
-
-    Raises:
-        CheckpointError: naming each tensor that is missing, unknown or of another shape.
-    """
+    """Copy weights into a model; CheckpointError naming each that is missing, unknown or of another shape."""
     own = dict(model.named_parameters())
     faults = [f"`{name}` is missing" for name in own if name not in tensors]
     faults += [f"`{name}` does not belong to this model" for name in tensors if name not in own]
@@ -222,11 +205,7 @@ def load_weights(model: TransformerLM, tensors: Mapping[str, Tensor], where: Pat
 
 
 def find(path: str | Path) -> Path:
-    """Return the checkpoint folder meant by a run folder (its newest), a checkpoint folder, or a file in one.
-
-    Raises:
-        CheckpointError: there is none.
-    """
+    """Return the checkpoint folder meant by a path to it, to a file in it, or to a run (its newest)."""
     folder = Path(path) if Path(path).is_dir() else run_folder(path)
     if (folder / "state.json").exists():
         return folder
@@ -235,12 +214,14 @@ def find(path: str | Path) -> Path:
     raise CheckpointError(f"no checkpoint in {folder}")
 
 
-def make_model(checkpoint: Checkpoint, folder: Path) -> TransformerLM:
-    """Return a model of the sizes that a checkpoint names, if these are no larger than its tensors.
+def load_model(path: str | Path) -> tuple[TransformerLM, Checkpoint, Path]:
+    """Return the model of a run or checkpoint on the CPU, the checkpoint, and its folder.
 
-    Raises:
-        CheckpointError: the settings are those of no model, or of a larger one than the tensors are.
+    Where the run kept averaged weights (`--ema`), these are the model's. CheckpointError if the settings are
+    those of no model, or of a larger one than the tensors are: a stranger's file does not take all memory.
     """
+    folder = find(path)
+    checkpoint = load(folder)
     try:
         c = ModelConfig(**checkpoint.state["config"]["model"])
     except (KeyError, TypeError, ConfigError) as error:
@@ -251,17 +232,7 @@ def make_model(checkpoint: Checkpoint, folder: Path) -> TransformerLM:
     CheckpointError.unless(least <= held, small)
     long = f"{folder} names a context of {c.context_length} tokens, the limit is {MAX_CONTEXT_LENGTH}"
     CheckpointError.unless(c.context_length <= MAX_CONTEXT_LENGTH, long)
-    return TransformerLM(c)
-
-
-def load_model(path: str | Path) -> tuple[TransformerLM, Checkpoint, Path]:
-    """Return the model of a run or checkpoint on the CPU, the checkpoint, and its folder.
-
-    Where the run kept averaged weights (`--ema`), these are the model's.
-    """
-    folder = find(path)
-    checkpoint = load(folder)
-    model = make_model(checkpoint, folder)
+    model = TransformerLM(c)
     averages = {name: checkpoint.optimizer.get(f"{name}.ema", t) for name, t in checkpoint.model.items()}
     load_weights(model, averages, folder)
     return model.eval(), checkpoint, folder

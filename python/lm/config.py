@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 PRESETS = Path(__file__).parent / "presets"
+Values = dict[str, Any]  # settings by name, of all sections
 
 
 class UserError(ValueError):
@@ -213,14 +214,10 @@ class Config:
         if problems:
             raise ConfigError(*problems)
 
-    def to_dict(self) -> dict[str, dict[str, Any]]:
-        """Return plain values by section."""
-        return dataclasses.asdict(self)
-
     def to_toml(self) -> str:
         """Return a TOML file that `--config` reads back; settings without a value are left out."""
         lines = []
-        for section, values in self.to_dict().items():
+        for section, values in dataclasses.asdict(self).items():
             lines.append(f"[{section}]")
             # JSON's numbers, booleans and strings are TOML's
             lines += [f"{k} = {json.dumps(v)}" for k, v in values.items() if v is not None] + [""]
@@ -231,19 +228,14 @@ SECTIONS: dict[str, Any] = {f.name: f.type for f in dataclasses.fields(Config)}
 FIELDS = {f.name: (section, f) for section, cls in SECTIONS.items() for f in dataclasses.fields(cls)}
 
 
-def from_values(values: dict[str, Any]) -> Config:
-    """Build a configuration from flat values.
-
-    Raises:
-        ConfigError: listing everything that is wrong.
-    """
+def from_values(values: Values) -> Config:
+    """Build a configuration; ConfigError listing everything that is wrong."""
     problems = [f"unknown setting `{name}`" for name in values if name not in FIELDS]
     parts: dict[str, Any] = {}
     for section, cls in SECTIONS.items():
+        own = values.keys() & {f.name for f in dataclasses.fields(cls)}
         try:
-            parts[section] = cls(
-                **{f.name: values[f.name] for f in dataclasses.fields(cls) if f.name in values}
-            )
+            parts[section] = cls(**{name: values[name] for name in own})
         except ConfigError as error:
             problems += error.problems
     if problems:
@@ -251,7 +243,7 @@ def from_values(values: dict[str, Any]) -> Config:
     return Config(**parts)
 
 
-def read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> Values:
     """Return the flat settings of a TOML file, whose tables are optional; ConfigError if it is none."""
     try:
         tables = tomllib.loads(path.read_text("utf-8"))
@@ -259,7 +251,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
-    flat: dict[str, Any] = {}
+    flat: Values = {}
     for key, value in tables.items():
         flat |= value if key in SECTIONS and isinstance(value, dict) else {key: value}
     return {key.replace("-", "_"): value for key, value in flat.items()}
@@ -288,15 +280,13 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
             group.add_argument(flag(f.name), **options)
 
 
-def layers(
-    given: dict[str, Any], preset: str | None, config_file: str | None
-) -> tuple[dict[str, Any], dict[str, Any], str]:
+def layers(given: Values, preset: str | None, file: str | None) -> tuple[Values, Values, str]:
     """Return the values of the preset that applies, those of file and flags over it, and the preset's name.
 
     Without a preset, `cosine_cycle_iters` among the flags marks the reference project's command line, which
     then gives the reference project's run; all others get `default`.
     """
-    from_file = read_toml(Path(config_file)) if config_file else {}
+    from_file = read_toml(Path(file)) if file else {}
     in_file = from_file.pop("preset", None)
     name = preset or in_file or ("reference" if "cosine_cycle_iters" in given else "default")
     known = preset_names()
@@ -304,7 +294,7 @@ def layers(
     return read_toml(PRESETS / f"{name}.toml"), {**from_file, **given}, name
 
 
-def resolve(given: dict[str, Any], preset: str | None, config_file: str | None) -> tuple[Config, str]:
+def resolve(given: Values, preset: str | None, file: str | None) -> tuple[Config, str]:
     """Join flags, file and preset into a configuration; also return the name of the preset that applies."""
-    base, chosen, name = layers(given, preset, config_file)
+    base, chosen, name = layers(given, preset, file)
     return from_values(base | chosen), name

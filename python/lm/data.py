@@ -32,10 +32,8 @@ class TokenFileError(UserError):
 class TokenFile:
     """A memory-mapped token file.
 
-    Args:
-        path: the file.
-        dtype: a name in `TYPES`, for files that do not tell.
-        vocab_size: ids have to be below it, as far as the sidecar tells; `windows` checks them all.
+    `dtype` is a name in `TYPES`, for files that do not tell. Ids have to be below `vocab_size`: checked here
+    as far as the sidecar tells, in `windows` one by one.
 
     Raises:
         OSError: not there or not readable.
@@ -63,11 +61,7 @@ class TokenFile:
         self.ids: NDArray[Any] = np.memmap(self.path, dtype=self.dtype, mode="r")
 
     def windows(self, starts: NDArray[np.int64], length: int) -> NDArray[np.int64]:
-        """Return (len(starts), length) ids, copied out of the file.
-
-        Raises:
-            TokenFileError: an id is not below `vocab_size`.
-        """
+        """Return (len(starts), length) ids; TokenFileError if one is not below `vocab_size`."""
         batch = np.empty((len(starts), length), dtype=np.int64)
         for row, start in zip(batch, starts, strict=True):
             row[:] = self.ids[start : start + length]
@@ -147,14 +141,10 @@ def permute(positions: NDArray[np.int64], size: int, key: int) -> NDArray[np.int
 
 
 class Sampler:
-    """Says where the windows of each step start.
+    """Says where the `batch_size` windows of each step start, over all processes.
 
-    Args:
-        num_tokens: size of the file.
-        length: tokens a window predicts; it needs one more, else TokenFileError.
-        batch_size: windows in a step, over all processes.
-        seed: decides the order.
-        kind: "shuffled": each window once an epoch; "random": places drawn with replacement.
+    A window is `length` tokens to predict, and one before. `kind` is "shuffled": each window once an epoch;
+    or "random": places drawn with replacement. TokenFileError if the file has no single window.
     """
 
     def __init__(

@@ -27,11 +27,7 @@ class SelfTestError(RuntimeError):
 
 
 def pick_device(name: str) -> torch.device:
-    """Return the device of a name; "auto" is CUDA, then Apple, then CPU.
-
-    Raises:
-        ConfigError: not available here, or several processes on an Apple GPU.
-    """
+    """Return the device of a name; "auto" is CUDA, then Apple, then CPU; ConfigError if it is not usable."""
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     usable = [device for device in there if there[device]]
     name = usable[0] if name == "auto" else name
@@ -62,8 +58,8 @@ def synchronize(device: torch.device) -> None:
 def peak_flops(device: torch.device) -> float:
     """Return the floating-point operations a second of a large matrix product, at the precision set.
 
-    Measured, in a fraction of a second, rather than taken from a table: a table goes stale, and holds for
-    precisions that a run may not use. On a busy machine the result is low.
+    Measured, since a table goes stale, and holds for precisions that a run may not use. On a busy machine the
+    result is low.
     """
     size = 1024 if device.type == "cpu" else 4096
     matrix = torch.ones(size, size, device=device)
@@ -91,49 +87,39 @@ def memory_mb(device: torch.device) -> int:
 
 
 def self_test(model: ModelConfig, optim: OptimConfig, device: torch.device) -> list[str]:
-    """Run the three checks on a small model with the run's kernels and optimizer; return a line for each.
-
-    Raises:
-        SelfTestError: naming the check that failed.
-    """
+    """Check a small model with the run's kernels and optimizer; return what was found, or SelfTestError."""
     length, num_layers = min(32, model.context_length), min(2, model.num_layers)
     sizes: dict[str, Any] = {"vocab_size": 64, "d_model": 32, "num_heads": 2, "d_ff": 64}
     small = dataclasses.replace(model, context_length=length, num_layers=num_layers, **sizes)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        cpu_model = TransformerLM(small)
+        on_cpu = TransformerLM(small)
         ids = torch.randint(0, 64, (4, length + 1))
-    inputs, targets = ids[:, :-1], ids[:, 1:]
-    there = copy.deepcopy(cpu_model).to(device)
-    lines = [check_causality(there, inputs.to(device))]
-    loss = there(inputs.to(device), targets.to(device))
-    gap = abs(float(loss.detach()) - float(cpu_model(inputs, targets).detach()))
-    if not gap < 1e-2:
-        raise SelfTestError(f"the loss on {device.type} differs from the CPU's by {gap:.2g}")
-    lines.append(f"loss equals the CPU's: within {gap:.1g}")
-    return [*lines, check_movement(there, optim.optimizer, loss)]
+    there = copy.deepcopy(on_cpu).to(device)
+    inputs, targets = ids[:, :-1].to(device), ids[:, 1:].to(device)
 
-
-@torch.no_grad()
-def check_causality(model: TransformerLM, ids: torch.Tensor) -> str:
-    """Check that outputs do not change when later tokens do."""
-    half = ids.shape[1] // 2
-    changed = ids.clone()
-    changed[:, half:] = (ids[:, half:] + 1) % model.config.vocab_size
-    before, after = model(ids)[:, :half], model(changed)[:, :half]
-    leak = float((before - after).abs().max()) if half else 0.0
+    half = max(1, length // 2)
+    changed = torch.cat((inputs[:, :half], (inputs[:, half:] + 1) % 64), dim=1)
+    with torch.no_grad():
+        leak = float((there(inputs) - there(changed))[:, :half].abs().max())
     if not leak <= 1e-5:
         raise SelfTestError(f"future tokens change past outputs by {leak:.2g}: the causal mask does not work")
-    return f"future tokens do not move past outputs: within {leak:.1g}"
 
+    loss = there(inputs, targets)
+    gap = abs(float(loss.detach()) - float(on_cpu(ids[:, :-1], ids[:, 1:]).detach()))
+    if not gap < 1e-2:
+        raise SelfTestError(f"the loss on {device.type} differs from the CPU's by {gap:.2g}")
 
-def check_movement(model: TransformerLM, algorithm: str, loss: torch.Tensor) -> str:
-    """Check that one step changes every parameter, by its gradient alone: decay could hide a missing step."""
-    before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    optimizer = make_optimizer(model, OptimConfig(optimizer=algorithm, weight_decay=0.0))
-    loss.backward()  # type: ignore[no-untyped-call]
-    clip_gradients(model.parameters(), 1.0)
+    # by its gradient alone: decay could hide a missing step
+    optimizer = make_optimizer(there, OptimConfig(optimizer=optim.optimizer, weight_decay=0.0))
+    before = {name: p.detach().clone() for name, p in there.named_parameters()}
+    loss.backward()
+    clip_gradients(there.parameters(), 1.0)
     optimizer.step()
-    if still := [name for name, p in model.named_parameters() if torch.equal(p, before[name])]:
+    if still := [name for name, p in there.named_parameters() if torch.equal(p, before[name])]:
         raise SelfTestError(f"a step leaves parameters as they were: {', '.join(still)}")
-    return f"one step moves all {len(before)} parameters"
+    return [
+        f"future tokens do not move past outputs: within {leak:.1g}",
+        f"loss equals the CPU's: within {gap:.1g}",
+        f"one step moves all {len(before)} parameters",
+    ]

@@ -33,21 +33,11 @@ END_OF_TEXT = "<|endoftext|>"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """How the next token is drawn.
+    """How the next token is drawn; ConfigError listing all values that make no sense."""
 
-    Args:
-        temperature: divides the logits; 0 takes the most likely id.
-        top_k: only the k most likely ids; 0 for all.
-        top_p: only the most likely ids that together reach this probability; 1 for all.
-        seed: decides the draws.
-
-    Raises:
-        ConfigError: listing all values that make no sense.
-    """
-
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
+    temperature: float = 1.0  # divides the logits; 0 takes the most likely id
+    top_k: int = 0  # only the k most likely ids; 0 for all
+    top_p: float = 1.0  # only the most likely ids that together reach this probability; 1 for all
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -89,15 +79,10 @@ def generate_ids(
     stop_id: int | None = None,
     use_cache: bool = True,
 ) -> Iterator[list[int | None]]:
-    """Yield, step by step, the next id of each prompt; None for those that have reached `stop_id`.
+    """Yield, in at most `max_tokens` steps, the next id of each prompt; None after its `stop_id` has come.
 
-    Args:
-        model: on its device.
-        prompts: ids, at least one each and all of one length; of long ones the last `context_length` count.
-        max_tokens: steps.
-        how: decides the draws.
-        stop_id: ends a text; not yielded.
-        use_cache: keep keys and values; the ids are the same without, only slower.
+    Prompts are of one length, at least one id; of long ones the last `context_length` ids count. Without
+    `use_cache`, the ids are the same, only slower.
     """
     limit, device = model.config.context_length, model.embedding.weight.device
     generator = torch.Generator().manual_seed(how.seed)

@@ -80,11 +80,7 @@ class TransformerLM(nn.Module):
         return self.embedding.weight if self.head is None else self.head.weight
 
     def hidden(self, ids: Tensor, caches: list[KVCache] | None = None) -> Tensor:
-        """Map (B, T) ids to (B, T, d_model), the normalised input of the head.
-
-        Raises:
-            ValueError: more tokens, cached ones included, than `context_length`.
-        """
+        """Map (B, T) ids to (B, T, d_model), the normalised input of the head; ValueError if too long."""
         start = caches[0].length if caches else 0
         end = start + ids.shape[1]
         if end > self.config.context_length:

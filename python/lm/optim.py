@@ -92,10 +92,7 @@ class Group:
 class Optimizer:
     """AdamW for some groups, Muon for others; state is a flat dictionary of named tensors.
 
-    Args:
-        groups: see `make_optimizer`.
-        config: betas, momentum and eps.
-        parts: number of matrices stacked in a weight, by the name of the weight.
+    `parts` has the number of matrices stacked in a weight, by the name of the weight.
     """
 
     def __init__(self, groups: list[Group], config: OptimConfig, parts: dict[str, int]) -> None:

@@ -2,7 +2,7 @@
 
 Each process takes its share of the rows of every micro-batch, and DDP averages the gradients while the
 backward pass still runs. Since a step's windows follow from its number alone (`data.Sampler`), data order and
-loss are those of one process with the same batch size, up to the rounding of sums. The first process (`main`)
+loss are those of one process with the same batch size, up to the rounding of sums. The first process
 alone evaluates, writes and speaks. Signals reach the processes at different times, so in each step they agree
 on whether to stop.
 """
@@ -12,43 +12,12 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import NoReturn
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
-
-
-@dataclass(frozen=True, slots=True)
-class Processes:
-    """This process among the others; by default the only one, for which nothing below does anything."""
-
-    rank: int = 0
-    size: int = 1
-
-    @property
-    def main(self) -> bool:
-        """Whether this is the process that writes and speaks."""
-        return self.rank == 0
-
-    def wrap(self, model: nn.Module) -> nn.Module:
-        """Return a module whose backward pass averages gradients over the processes."""
-        return nn.parallel.DistributedDataParallel(model) if self.size > 1 else model
-
-    def average(self, value: Tensor) -> None:
-        """Replace a tensor by its mean over the processes."""
-        if self.size > 1:
-            dist.all_reduce(value)
-            value /= self.size
-
-    def largest(self, number: int) -> int:
-        """Return the largest of the processes' numbers; waits for all, but not for a device."""
-        held = torch.tensor(number)
-        if self.size > 1:
-            dist.all_reduce(held, dist.ReduceOp.MAX)
-        return int(held)
+from torch import Tensor
 
 
 def world_size() -> int:
@@ -56,20 +25,38 @@ def world_size() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def rank() -> int:
+    """Return the number of this process; 0 evaluates, writes and speaks."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def average(value: Tensor) -> None:
+    """Replace a tensor by its mean over the processes."""
+    if world_size() > 1:
+        dist.all_reduce(value)
+        value /= world_size()
+
+
+def largest(number: int) -> int:
+    """Return the largest of the processes' numbers; waits for all, but not for a device."""
+    held = torch.tensor(number)
+    if world_size() > 1:
+        dist.all_reduce(held, dist.ReduceOp.MAX)
+    return int(held)
+
+
 @contextmanager
-def joined(device: torch.device) -> Iterator[Processes]:
+def joined(device: torch.device) -> Iterator[None]:
     """Meet the other processes, if there are any."""
-    if world_size() == 1:
-        yield Processes()
-        return
-    # numbers on the CPU always go through gloo, so that agreeing on them never waits for a GPU; the others
-    # wait as long as the first evaluates
-    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, timeout=timedelta(hours=2))
+    if world_size() > 1:
+        # gloo for numbers on the CPU: agreeing on them never waits for a GPU; hours, for evaluations
+        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+        dist.init_process_group(backend, timeout=timedelta(hours=2))
     try:
-        yield Processes(dist.get_rank(), dist.get_world_size())
+        yield
     finally:
-        dist.destroy_process_group()
+        if world_size() > 1:
+            dist.destroy_process_group()
 
 
 def leave(command: Callable[[], int]) -> NoReturn:

@@ -31,12 +31,7 @@ def table(rows: Iterable[tuple[str, Any]]) -> str:
 
 
 def write_report(run: Path) -> Path:
-    """Write RUN/report.html and return its path.
-
-    Raises:
-        OSError: it cannot be written.
-        CheckpointError: the newest checkpoint is damaged.
-    """
+    """Write RUN/report.html and return its path; CheckpointError if the newest checkpoint is damaged."""
     page = [HEAD.format(title=escape(str(run))), "<h2>Curves</h2>"]
     for path in (run / "loss_curve.png", run / "ppl_curve.png"):
         if path.exists():

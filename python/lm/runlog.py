@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import sys
-import time
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -16,11 +15,7 @@ from lm.plot import read_metrics
 
 
 def lock(run: Path) -> IO[str]:
-    """Take the lock of a run folder; it is held as long as the returned file is open.
-
-    Raises:
-        ConfigError: another process trains there.
-    """
+    """Take the lock of a run folder, held while the returned file is open; ConfigError if it is taken."""
     file = (run / ".lock").open("w")
     try:
         import fcntl
@@ -41,7 +36,7 @@ class Metrics:
     TensorBoard too, into the folder `tensorboard` beside the file, if that is asked for and installed.
     """
 
-    def __init__(self, path: Path, *, writing: bool = True, tensorboard: bool = False) -> None:
+    def __init__(self, path: Path, writing: bool = True, tensorboard: bool = False) -> None:
         self.path, self.writing, self.tensorboard = path, writing, tensorboard
         self.failed = False
         self.board: Any = None
@@ -65,20 +60,17 @@ class Metrics:
             if not self.failed:
                 say(f"warning: cannot write {self.path}: {error.strerror}; training goes on")
             self.failed = True
-        if self.tensorboard:
-            self.write_board(row)
-
-    def write_board(self, row: Mapping[str, Any]) -> None:
-        """Hand a row to TensorBoard, which is told to forget what a resumed run writes again."""
-        if self.board is None:
+        if self.tensorboard and self.board is None:
             try:
                 from torch.utils.tensorboard.writer import SummaryWriter
+
+                # told to forget what a resumed run writes again
+                folder = str(self.path.parent / "tensorboard")
+                self.board = SummaryWriter(folder, purge_step=self.first_step)
             except ImportError:
                 say("warning: no TensorBoard, install `tinybpe-lm[tensorboard]`; training goes on without")
                 self.tensorboard = False
-                return
-            self.board = SummaryWriter(str(self.path.parent / "tensorboard"), purge_step=self.first_step)
-        for name, value in row.items():
+        for name, value in row.items() if self.board else ():
             if name != "step" and value is not None:
                 self.board.add_scalar(name, value, row["step"])
 
@@ -96,24 +88,15 @@ def say(line: str = "") -> None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
 
 
-class Progress:
-    """The line with step, loss, rate and time left: rewritten in place on a terminal, printed elsewhere."""
-
-    def __init__(self, num_steps: int, first_step: int) -> None:
-        self.num_steps, self.first_step = num_steps, first_step
-        self.started_s = time.monotonic()
-
-    def show(self, row: Mapping[str, Any]) -> None:
-        """Show a row of metrics.jsonl."""
-        done = row["step"] - self.first_step
-        left_s = (time.monotonic() - self.started_s) / max(1, done) * (self.num_steps - row["step"])
-        line = (
-            f"step {row['step']:>{len(str(self.num_steps))}}/{self.num_steps}  loss {row['loss']:.4f}  "
-            f"lr {row['lr']:.2e}  grad {row['grad_norm']:.2f}  {row['tokens_per_s']:,.0f} tok/s  "
-            f"mfu {row['mfu']:.0%}  {row['memory_mb']:,} MB  {duration(left_s)} left"
-        )
-        if sys.stdout.isatty():
-            width = shutil.get_terminal_size().columns - 1
-            print(f"\r\033[K{line[:width]}", end="", flush=True)
-        else:
-            say(line)
+def show_progress(row: Mapping[str, Any], num_steps: int, left_s: float) -> None:
+    """Show a row of metrics.jsonl: rewritten in place on a terminal, a line of its own elsewhere."""
+    line = (
+        f"step {row['step']:>{len(str(num_steps))}}/{num_steps}  loss {row['loss']:.4f}  "
+        f"lr {row['lr']:.2e}  grad {row['grad_norm']:.2f}  {row['tokens_per_s']:,.0f} tok/s  "
+        f"mfu {row['mfu']:.0%}  {row['memory_mb']:,} MB  {duration(left_s)} left"
+    )
+    if sys.stdout.isatty():
+        width = shutil.get_terminal_size().columns - 1
+        print(f"\r\033[K{line[:width]}", end="", flush=True)
+    else:
+        say(line)

@@ -8,12 +8,12 @@ language in two minutes, which is the purpose; it says nothing about real text. 
 import random
 import tomllib
 from collections.abc import Iterator, Sequence
-from importlib import resources
 from pathlib import Path
+from typing import Any
 
 END_OF_TEXT = "<|endoftext|>"
 
-TEXT = tomllib.loads((resources.files("lm") / "stories.toml").read_text("utf-8"))
+TEXT = tomllib.loads(Path(__file__).with_name("stories.toml").read_text("utf-8"))
 SKY, OPENINGS, ENDINGS = (TEXT[name].strip().split("\n") for name in ("sky", "openings", "endings"))
 
 
@@ -27,27 +27,23 @@ class Teller:
         plots = TEXT["plots"].strip().replace("\n| ", "|").split("\n\n")
         self.plots = [[beat.split("|") for beat in plot.split("\n")] for plot in plots]
 
-    def chance(self, part: float) -> bool:
-        """Return whether something with this probability happens."""
-        return self.random.random() < part
-
-    def pick(self, items: Sequence[str]) -> str:
+    def pick(self, items: Sequence[Any]) -> Any:
         """Draw one item; from `random()` alone, whose values never change between versions of Python."""
         return items[int(self.random.random() * len(items))]
 
     def story(self) -> str:
         """Return one story, without the end of text."""
-        girl = self.chance(0.5)
+        girl = self.random.random() < 0.5
         hero = friend = self.pick(self.words["girl" if girl else "boy"])
         while friend == hero:
             friend = self.pick(self.words["girl"] + self.words["boy"])
-        kind = self.pick(self.words["animal"]) if self.chance(0.35) else "girl" if girl else "boy"
+        kind = self.pick(self.words["animal"]) if self.random.random() < 0.35 else "girl" if girl else "boy"
         he, his, him = ("she", "her", "her") if girl else ("he", "his", "him")
         words = {name: self.pick(choices) for name, choices in self.words.items()}
         words |= {"hero": hero, "friend": friend, "kind": kind, "he": he, "his": his, "him": him}
         words |= {"He": he.title(), "His": his.title()}
-        plot = self.plots[int(self.random.random() * len(self.plots))]
-        opening = [self.pick(OPENINGS)] + ([self.pick(SKY)] if self.chance(0.4) else [])
+        plot = self.pick(self.plots)
+        opening = [self.pick(OPENINGS)] + ([self.pick(SKY)] if self.random.random() < 0.4 else [])
         beats = [*opening, *(self.pick(beat) for beat in plot), self.pick(ENDINGS)]
         told = [beat.format(**words) for beat in beats]
         first, second = len(opening) + 1, len(opening) + len(plot) // 2  # paragraphs

@@ -10,16 +10,15 @@ validation file; other settings are those of `lm.train`. Muon's rate and `--min-
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from lm.cli import Parser, clear_errors
-from lm.config import Config, ConfigError, add_flags, flag, from_values, layers
+from lm.config import Config, ConfigError, Values, add_flags, flag, from_values, layers
 from lm.plot import new_axes, read_metrics, save_picture, series
 from lm.runlog import say
 from lm.train import take_vocab_size, train
 
 
-def configure(values: dict[str, Any], rate: float, batch: int, tokens: float, out: Path) -> Config:
+def configure(values: Values, rate: float, batch: int, tokens: float, out: Path) -> Config:
     """Return the settings of one run; ConfigError if, for example, there are no tokens for a step."""
     standard = from_values({**values, "batch_size": batch})
     optim, scale = standard.optim, rate / standard.optim.lr
@@ -27,7 +26,7 @@ def configure(values: dict[str, Any], rate: float, batch: int, tokens: float, ou
     ConfigError.unless(steps > 0, f"`--tokens` {tokens:g} is less than one step of {batch} windows")
     assert optim.warmup_iters is not None
     assert optim.cosine_cycle_iters is not None
-    changed: dict[str, Any] = {
+    changed: Values = {
         "lr": rate, "min_lr": optim.min_lr * scale, "muon_lr": optim.muon_lr * scale, "batch_size": batch,
         "max_iters": steps, "cosine_cycle_iters": steps, "eval_every": steps,
         "warmup_iters": round(optim.warmup_iters * steps / optim.cosine_cycle_iters),

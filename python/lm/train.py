@@ -7,20 +7,21 @@ the end, config.toml, metrics.jsonl, checkpoints/, loss_curve.png, ppl_curve.png
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from collections.abc import Sequence
+from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn.parallel import DistributedDataParallel
 
 from lm import checkpoint as ckpt
 from lm.cli import Parser, clear_errors
-from lm.config import Config, ConfigError, add_flags, from_values, layers, read_toml, resolve
+from lm.config import Config, ConfigError, Values, add_flags, from_values, layers, read_toml, resolve
 from lm.data import read_sidecar, to_device
 from lm.devices import SelfTestError, pick_device, self_test, set_precision
 from lm.optim import clip_gradients
-from lm.processes import joined, leave
+from lm.processes import joined, largest, leave, rank, world_size
 from lm.report import write_report
 from lm.runlog import duration, lock, say
 from lm.trainer import DivergedError, Interrupted, Trainer
@@ -41,9 +42,7 @@ def make_parser() -> Parser:
     return parser
 
 
-def settle(
-    given: dict[str, Any], preset: str | None, file: str | None, resume: str | None
-) -> tuple[Config, str]:
+def settle(given: Values, preset: str | None, file: str | None, resume: str | None) -> tuple[Config, str]:
     """Return the settings of the run and a line that says where they come from.
 
     A resumed run starts from its own settings instead of a preset's; the vocabulary size, if nobody gives it,
@@ -55,15 +54,15 @@ def settle(
         planned = read_toml(saved)
         if chosen.get("max_iters", planned.get("max_iters")) != planned.get("max_iters"):
             say("more or fewer steps than planned: the schedule stays unless --cosine-cycle-iters is given")
-        return from_values({**planned, **(base if preset else {}), **chosen}), f"from {saved}"
+        return from_values(planned | (base if preset else {}) | chosen), f"from {saved}"
     take_vocab_size(chosen)
     note = f"preset {name}"
     if name == "reference" and preset is None and "cosine_cycle_iters" in given:
         note += " (--cosine-cycle-iters is given; `--preset default` reaches a lower loss)"
-    return from_values({**base, **chosen}), note
+    return from_values(base | chosen), note
 
 
-def take_vocab_size(chosen: dict[str, Any]) -> None:
+def take_vocab_size(chosen: Values) -> None:
     """Add the vocabulary size of the token file's sidecar, if nobody has given one."""
     if "vocab_size" not in chosen and chosen.get("train_bin"):
         size = read_sidecar(Path(chosen["train_bin"])).get("vocab_size")
@@ -71,61 +70,66 @@ def take_vocab_size(chosen: dict[str, Any]) -> None:
             chosen["vocab_size"] = size
 
 
-@contextmanager
-def signals(handle: Callable[[int], None]) -> Iterator[None]:
-    """Call `handle` on the first SIGINT or SIGTERM; a second one does what it did before."""
+def signals(trainer: Trainer) -> ExitStack:
+    """Let the first SIGINT or SIGTERM stop the training after its step; a second one acts as before.
 
-    def reset() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    Closing the stack puts the handlers back.
+    """
+    before = ExitStack()
 
     def first(number: int, _frame: object) -> None:
-        reset()
-        handle(number)
+        before.close()
+        trainer.stop_signal = number
 
-    before = {number: signal.signal(number, first) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        reset()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before.callback(signal.signal, number, signal.signal(number, first))
+    return before
 
 
 def prepare_folder(run: Path, *, resume: bool, overwrite: bool) -> None:
-    """Make the run folder; refuse to train over another run.
-
-    Raises:
-        ConfigError: it holds a run already.
-    """
+    """Make the run folder; ConfigError if it holds a run already."""
     found = ckpt.steps(run)
     if found and not resume and not overwrite:
-        up_to = f"{run} holds a run already (up to {found[-1].name})"
-        raise ConfigError(f"{up_to}: add `--resume`, or `--overwrite`")
+        raise ConfigError(f"{run} holds {found[-1].name} of a run already: add `--resume`, or `--overwrite`")
     run.mkdir(parents=True, exist_ok=True)
     if not resume:
-        for folder in found:
-            shutil.rmtree(folder)
+        shutil.rmtree(run / "checkpoints", ignore_errors=True)
         (run / "metrics.jsonl").unlink(missing_ok=True)
 
 
-def describe(trainer: Trainer, source: str) -> None:
-    """Say what is about to happen."""
-    c, model, sampler = trainer.config.model, trainer.model, trainer.sampler
-    say(f"run       {trainer.run}")
+def start(trainer: Trainer, source: str, resume: str | None) -> None:
+    """Say what is about to happen, test the device, restore what there is, write the settings, compile."""
+    config, model, run, sampler = trainer.config, trainer.model, trainer.run, trainer.sampler
+    say(f"run       {run}")
     say(f"settings  {source}")
+    c = config.model
     shape = f"{c.num_layers} layers of width {c.d_model}, {c.num_heads} heads, vocabulary {c.vocab_size:,}"
     say(f"model     {model.num_parameters():,} parameters: {shape}")
-    epochs = f"{sampler.epoch(trainer.config.run.max_iters):.2f} times"
-    num_valid = trainer.valid_tokens.num_tokens
-    say(f"data      {sampler.num_tokens:,} training tokens, read {epochs}; {num_valid:,} validation tokens")
+    read, num_valid = f"{sampler.epoch(config.run.max_iters):.2f} times", trainer.valid_tokens.num_tokens
+    say(f"data      {sampler.num_tokens:,} training tokens, read {read}; {num_valid:,} validation tokens")
     say(f"text      {trainer.tokenizer_note}" + ("" if trainer.tokenizer else ": no sample stories"))
     say(f"device    {trainer.device.type}, {torch.get_num_threads()} CPU threads, torch {torch.__version__}")
+    say("self-test " + "; ".join(self_test(config.model, config.optim, trainer.device)))
+    set_precision(config.run.matmul, trainer.device)
+    if resume:
+        trainer.restore(resume)
+    if rank() == 0:
+        ckpt.replace_file(run / "config.toml", config.to_toml().encode())
+        if trainer.tokenizer:  # also over that of a run which was here before
+            trainer.tokenizer.save(run / "tokenizer")
+    if config.run.compile:
+        compile_model(trainer)
+    if world_size() > 1:
+        trainer.forward = DistributedDataParallel(trainer.forward)
 
 
 def compile_model(trainer: Trainer) -> None:
     """Use the compiled model if it gives the same loss and gradients, else say why not."""
-    rows = trainer.config.data.batch_size // trainer.config.run.accumulate // trainer.processes.size
-    length = trainer.config.model.context_length + 1
-    ids = to_device(trainer.train_tokens.windows(trainer.sampler.starts(0)[:rows], length), trainer.device)
+    starts = trainer.sampler.starts(0)[
+        :: trainer.config.run.accumulate * world_size()
+    ]  # as many as in training
+    windows = trainer.train_tokens.windows(starts, trainer.config.model.context_length + 1)
+    ids = to_device(windows, trainer.device)
 
     def loss_and_norm(forward: Any) -> tuple[float, float]:
         loss = forward(*ids)
@@ -153,7 +157,7 @@ def train(
     """Train as configured and return the run folder.
 
     Raises:
-        ConfigError, TokenFileError, CheckpointError: bad settings, data or checkpoint.
+        UserError: bad settings, data or checkpoint.
         SelfTestError: the device computes something else than it should.
         SystemExit: stopped by a signal (130, 143), diverged or not fully saved (1).
     """
@@ -162,46 +166,29 @@ def train(
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
     with ExitStack() as stack:
-        processes = stack.enter_context(joined(device))
-        if processes.main:
+        stack.enter_context(joined(device))
+        if rank() == 0:
             prepare_folder(run, resume=resume is not None, overwrite=overwrite)
             stack.enter_context(lock(run))
         else:
             stack.enter_context(redirect_stdout(stack.enter_context(Path(os.devnull).open("w"))))
-        processes.largest(0)  # the others go on when the folder is ready
-        trainer = Trainer(config, run, device, processes)
+        largest(0)  # the others go on when the folder is ready
+        trainer = Trainer(config, run, device)
         start(trainer, source, resume)
         stopped = follow(trainer)
-        if processes.main:
+        if rank() == 0:
             finish(trainer, stopped)
     if stopped or trainer.save_failed:
         raise SystemExit(128 + trainer.stop_signal if trainer.stop_signal else 1)
     return run
 
 
-def start(trainer: Trainer, source: str, resume: str | None) -> None:
-    """Test the device, restore what there is, compile, write down the settings."""
-    config, device, run = trainer.config, trainer.device, trainer.run
-    describe(trainer, source)
-    say("self-test " + "; ".join(self_test(config.model, config.optim, device)))
-    set_precision(config.run.matmul, device)
-    if resume:
-        trainer.restore(resume)
-    if trainer.processes.main:
-        ckpt.replace_file(run / "config.toml", config.to_toml().encode())
-        if trainer.tokenizer:  # also over that of a run which was here before
-            trainer.tokenizer.save(run / "tokenizer")
-    if config.run.compile:
-        compile_model(trainer)
-    trainer.forward = trainer.processes.wrap(trainer.forward)
-
-
 def follow(trainer: Trainer) -> str:
     """Train to the end; return why it was not reached, or nothing."""
-    with signals(lambda number: setattr(trainer, "stop_signal", number)):
+    with signals(trainer):
         try:
             trainer.run_steps()
-            if trainer.processes.main:
+            if rank() == 0:
                 say(f"whole     {trainer.config.data.valid_bin}: {trainer.finish()}")
         except Interrupted:
             return f"stopped at step {trainer.step}; continue with the same command and --resume"

@@ -11,7 +11,9 @@ about a second on two CPU cores.
 
 import math
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +30,11 @@ from lm.generate import Sampling, stream_text
 from lm.model import TransformerLM
 from lm.optim import clip_gradients, make_optimizer, rate_factor
 from lm.plot import draw, read_metrics
-from lm.processes import Processes
-from lm.runlog import Metrics, Progress, say
+from lm.processes import average, largest, rank, world_size
+from lm.runlog import Metrics, say, show_progress
 
-# What `save` puts into the state and `continue_from` takes from it.
-RESUMED = ("step", "config", "identity", "loss_sum", "loss_count", "best", "elapsed_s", "threads")
+COUNTERS = ("step", "loss_count", "best", "elapsed_s")  # attributes that a checkpoint's state holds
+RESUMED = (*COUNTERS, "config", "identity", "loss_sum", "threads")
 
 
 class Interrupted(Exception):  # noqa: N818 - not an error
@@ -44,20 +46,13 @@ class DivergedError(RuntimeError):
 
 
 class Trainer:
-    """A run: model, data, optimizer, and the folder they are kept in.
+    """A run: model, data, optimizer, and the folder they are kept in; UserError if these do not fit."""
 
-    Raises:
-        ConfigError, TokenFileError: settings or data that do not go together.
-    """
-
-    def __init__(
-        self, config: Config, run: Path, device: torch.device, processes: Processes | None = None
-    ) -> None:
+    def __init__(self, config: Config, run: Path, device: torch.device) -> None:
         self.config, self.run, self.device = config, run, device
-        self.processes = processes or Processes()
         model, data, settings = config.model, config.data, config.run
-        shared = f"{self.processes.size} processes x {settings.accumulate} micro-batches"
-        fits = data.batch_size % (self.processes.size * settings.accumulate) == 0
+        shared = f"{world_size()} processes x {settings.accumulate} micro-batches"
+        fits = data.batch_size % (world_size() * settings.accumulate) == 0
         ConfigError.unless(fits, f"`--batch-size` {data.batch_size} is not a multiple of {shared}")
         if data.train_bin is None or data.valid_bin is None:
             raise ConfigError("give both `--train-bin` and `--valid-bin`")
@@ -74,48 +69,40 @@ class Trainer:
         self.model.checkpoint_activations = settings.checkpoint_activations
         self.forward: Any = self.model  # may be replaced by what computes the same, compiled or distributed
         self.optimizer = make_optimizer(self.model, config.optim)
-        own = run / "tokenizer"
-        self.tokenizer, self.tokenizer_note = find_tokenizer(data.tokenizer, self.train_tokens, own)
+        found = find_tokenizer(data.tokenizer, self.train_tokens, run / "tokenizer")
+        self.tokenizer, self.tokenizer_note = found
         self.byte_lengths = count_bytes(self.tokenizer, model.vocab_size) if self.tokenizer else None
         self.tokenizer_sha256 = self.tokenizer.sha256 if self.tokenizer else next(iter(digests), None)
-        rows, writing = run / "metrics.jsonl", self.processes.main
-        self.metrics = Metrics(rows, writing=writing, tensorboard=settings.tensorboard)
+        self.metrics = Metrics(run / "metrics.jsonl", rank() == 0, settings.tensorboard)
+        # what has to be equal for a checkpoint to be continued
+        self.identity = {f"model.{k}": v for k, v in asdict(model).items() if k != "attention"}
+        self.identity |= {f"train data {k}": v for k, v in self.train_tokens.fingerprint().items()}
+        self.identity |= {"optimizer": config.optim.optimizer, "seed": settings.seed}
+        self.identity |= {"batch_size": data.batch_size, "sampler": data.sampler}
         self.peak_flops = math.nan  # a second; measured when training begins
         self.step = 0
         self.loss_sum = torch.zeros((), device=device)
         self.loss_count = 0
-        self.best: tuple[float, int] | None = None  # lowest validation loss and its step
+        self.best: Sequence[Any] | None = None  # lowest validation loss and its step
         self.elapsed_s = 0.0
         self.stop_signal = 0
         self.save_failed = False
 
     # -- checkpoints --
 
-    def identity(self) -> dict[str, Any]:
-        """Return what has to be equal for a checkpoint to be continued."""
-        c = self.config
-        model = c.to_dict()["model"]
-        values: dict[str, Any] = {f"model.{k}": v for k, v in model.items() if k != "attention"}
-        values |= {f"train data {k}": v for k, v in self.train_tokens.fingerprint().items()}
-        values |= {"optimizer": c.optim.optimizer, "seed": c.run.seed}
-        return values | {"batch_size": c.data.batch_size, "sampler": c.data.sampler}
-
     def save(self) -> None:
         """Write a checkpoint; if that fails twice, say so and go on."""
-        self.processes.average(self.loss_sum)
-        if not self.processes.main:
+        average(self.loss_sum)
+        if rank() > 0:
             return
         loss_sum = float(self.loss_sum)
         self.check_finite("loss", loss_sum)
         state = {
-            "step": self.step,
-            "config": self.config.to_dict(),
-            "identity": self.identity(),
+            **{name: getattr(self, name) for name in COUNTERS},
+            "config": asdict(self.config),
+            "identity": self.identity,
             "tokenizer_sha256": self.tokenizer_sha256,
             "loss_sum": loss_sum,
-            "loss_count": self.loss_count,
-            "best": self.best,
-            "elapsed_s": self.elapsed_s,
             "threads": torch.get_num_threads(),
         }
         optimizer = {**self.optimizer.state, "random_state": torch.get_rng_state()}
@@ -130,11 +117,7 @@ class Trainer:
         self.save_failed = True
 
     def restore(self, mode: str) -> None:
-        """Continue from the newest checkpoint; with "auto" from the newest that is whole, or from the start.
-
-        Raises:
-            CheckpointError: none there, damaged, or of another model, data or tokenizer.
-        """
+        """Continue from the newest checkpoint; with "auto" from the newest whole one, or from the start."""
         folders = ckpt.steps(self.run)[::-1]
         if not folders and mode != "auto":
             raise ckpt.CheckpointError(f"no checkpoint in {self.run}; `--resume auto` would begin anew")
@@ -152,11 +135,11 @@ class Trainer:
     def continue_from(self, folder: Path, held: ckpt.Checkpoint) -> None:
         """Take over weights, optimizer, sums and random state."""
         state = held.state
-        if changed := ckpt.differences(state.get("identity", {}), self.identity()):
+        if changed := ckpt.differences(state.get("identity", {}), self.identity):
             raise ckpt.MismatchError("\n  - ".join([f"{folder} is of another run:", *changed]))
         if missing := [name for name in RESUMED if name not in state]:
             raise ckpt.CheckpointError(f"{folder} is no checkpoint of a run: its state has no {missing[0]}")
-        for line in ckpt.differences(state["config"]["optim"], self.config.to_dict()["optim"]):
+        for line in ckpt.differences(state["config"]["optim"], asdict(self.config.optim)):
             say(f"changed since the checkpoint: {line}")
         ckpt.load_weights(self.model, held.model, folder)
         torch.set_rng_state(held.optimizer.pop("random_state"))
@@ -164,10 +147,10 @@ class Trainer:
             raise ckpt.CheckpointError(f"{folder}: the optimizer's state is of other parameters")
         for name, tensor in held.optimizer.items():
             self.optimizer.state[name].copy_(tensor)
-        self.step = self.optimizer.num_steps = held.step
+        for name in COUNTERS:
+            setattr(self, name, state[name])
+        self.optimizer.num_steps = self.step
         self.loss_sum.fill_(state["loss_sum"])
-        self.loss_count, self.elapsed_s = state["loss_count"], state["elapsed_s"]
-        self.best = tuple(state["best"]) if state["best"] else None
         self.metrics.keep_until(self.step)
         if state["threads"] != torch.get_num_threads():
             say("other number of threads than before: the loss will be close, not equal in the last bit")
@@ -177,11 +160,11 @@ class Trainer:
 
     def train_step(self) -> Tensor:
         """Do one optimizer step; return the gradient norm, on the device."""
-        accumulate, size = self.config.run.accumulate, self.processes.size
+        accumulate, size = self.config.run.accumulate, world_size()
         length = self.config.model.context_length + 1
         windows = self.train_tokens.windows(self.sampler.starts(self.step), length)
         micro_batches = windows.reshape(accumulate, size, -1, length)
-        for index, part in enumerate(micro_batches[:, self.processes.rank]):
+        for index, part in enumerate(micro_batches[:, rank()]):
             inputs, targets = to_device(part, self.device)
             more = index + 1 < accumulate  # only the last backward pass of a step averages over processes
             with self.forward.no_sync() if more and size > 1 else nullcontext():
@@ -209,24 +192,25 @@ class Trainer:
                 "Try a lower `--lr`, more `--warmup-iters`, or `--matmul fp32`"
             )
 
-    def log(self, norm: Tensor, num_steps: int, seconds: float, progress: Progress) -> None:
-        """Write and show a row; the only place in the loop that waits for the device."""
-        self.processes.average(self.loss_sum)
+    def log(self, norm: Tensor, num_steps: int, seconds: float) -> None:
+        """Write and show a row of the last steps; the only place in the loop that waits for the device."""
+        average(self.loss_sum)
         row = {"step": self.step, "loss": float(self.loss_sum) / self.loss_count}
         row |= {"lr": self.last_lr, "grad_norm": float(norm)}
         self.check_finite("loss", row["loss"])
         self.check_finite("gradient", row["grad_norm"])
         rate = num_steps * self.config.data.batch_size * self.config.model.context_length / seconds
-        flops = rate * self.model.flops_per_token() / self.processes.size
+        flops = rate * self.model.flops_per_token() / world_size()
         # A machine that was busy while the peak was measured can do more.
         self.peak_flops = max(self.peak_flops, flops)
-        row |= {"tokens_per_s": round(rate), "mfu": round(flops / self.peak_flops, 3)}
-        row |= {"memory_mb": memory_mb(self.device)}
+        mfu = round(flops / self.peak_flops, 3)
+        row |= {"tokens_per_s": round(rate), "mfu": mfu, "memory_mb": memory_mb(self.device)}
         row |= {"epoch": round(self.sampler.epoch(self.step), 4), "elapsed_s": round(self.elapsed_s, 2)}
         self.loss_sum.zero_()
         self.loss_count = 0
         self.metrics.write(row)
-        progress.show(row)
+        left = self.config.run.max_iters - self.step
+        show_progress(row, self.config.run.max_iters, left * seconds / num_steps)
 
     def run_steps(self) -> None:
         """Train to the last step, logging, evaluating and saving on the way.
@@ -237,20 +221,19 @@ class Trainer:
         """
         settings = self.config.run
         self.peak_flops = peak_flops(self.device)
-        progress = Progress(settings.max_iters, self.step)
         mark_s, mark_step = time.monotonic(), self.step
         while self.step < settings.max_iters:
             norm = self.train_step()
             last = self.step == settings.max_iters
-            self.stop_signal = self.processes.largest(self.stop_signal)
+            self.stop_signal = largest(self.stop_signal)
             if self.step % settings.log_every == 0 or last:
                 synchronize(self.device)
                 seconds = time.monotonic() - mark_s
                 self.elapsed_s += seconds
-                self.log(norm, self.step - mark_step, max(seconds, 1e-9), progress)
+                self.log(norm, self.step - mark_step, max(seconds, 1e-9))
                 mark_s, mark_step = time.monotonic(), self.step
             if self.step % settings.eval_every == 0 or last:
-                if self.processes.main:
+                if rank() == 0:
                     self.evaluate_and_show()
                 self.save()
                 mark_s, mark_step = time.monotonic(), self.step
@@ -264,11 +247,7 @@ class Trainer:
             raise Interrupted
 
     def evaluate_and_show(self) -> None:
-        """Evaluate on a fixed sample of the validation file, draw the curves, write a sample story.
-
-        Raises:
-            DivergedError: the loss is not finite.
-        """
+        """Evaluate on a fixed sample of the validation file, draw the curves, write a sample story."""
         with self.optimizer.averaged():
             result = self.evaluate(num_windows=self.config.run.eval_iters * self.config.data.batch_size)
             self.write_sample()
