@@ -6,7 +6,8 @@ from what is in memory, means that a resumed run has its whole curve, and that a
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,21 +55,18 @@ def draw(run: Path) -> list[Path]:
     return files
 
 
-def new_axes(title: str, xlabel: str, ylabel: str) -> Any:
-    """Return the axes of a new picture: no global state, no window system, safe in a thread."""
-    from matplotlib.figure import Figure
+@contextmanager
+def picture(path: Path, title: str, xlabel: str, ylabel: str) -> Iterator[Any]:
+    """Yield the axes of a new picture, which is written as PNG at the end, whole or not at all."""
+    from matplotlib.figure import Figure  # no global state, no window system, safe in a thread
 
-    axes = Figure(figsize=(8, 5), layout="constrained").add_subplot()
-    axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.add_subplot(title=title, xlabel=xlabel, ylabel=ylabel)
     axes.grid(alpha=0.3, which="both")
-    return axes
-
-
-def save_picture(path: Path, axes: Any) -> None:
-    """Write the picture as PNG, whole or not at all."""
+    yield axes
     axes.legend()
     temporary = path.with_name(f".{path.name}.tmp")
-    axes.figure.savefig(temporary, format="png", dpi=120)
+    figure.savefig(temporary, format="png", dpi=120)
     temporary.replace(path)
 
 
@@ -76,22 +74,21 @@ def draw_picture(
     path: Path, title: str, label: str, runs: Sequence[tuple[str, Points, Points]], *, log: bool = False
 ) -> None:
     """Draw training (thin, smoothed line on top) and validation (dots) of one or several named runs."""
-    axes = new_axes(title, "step", label)
-    for index, (name, train, valid) in enumerate(runs):
-        colour, prefix = f"C{index}", f"{name} " if name else ""
-        if train[0]:
-            axes.plot(*train, color=colour, alpha=0.25, linewidth=0.8)
-            axes.plot(train[0], smooth(train[1]), color=colour, linewidth=1.6, label=f"{prefix}training")
-        if valid[0]:
-            text = f"{prefix}validation, last {valid[1][-1]:.3f}"
-            colour = "C1" if len(runs) == 1 else colour
-            axes.plot(*valid, color=colour, marker="o", markersize=4, linestyle="--", label=text)
     shown = [v for _, train, valid in runs for v in (*smooth(train[1]), *valid[1])]
-    if log:
-        axes.set_yscale("log", subs=(2, 5))
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter("{x:g}")
-    elif len(shown) > 20:  # the first few steps would squeeze the rest of the picture
-        low, high = min(shown), sorted(shown)[int(0.98 * len(shown))]
-        axes.set_ylim(low - 0.05 * (high - low), high + 0.1 * (high - low))
-    save_picture(path, axes)
+    with picture(path, title, "step", label) as axes:
+        for index, (name, train, valid) in enumerate(runs):
+            colour, prefix = f"C{index}", f"{name} " if name else ""
+            if train[0]:
+                axes.plot(*train, color=colour, alpha=0.25, linewidth=0.8)
+                axes.plot(train[0], smooth(train[1]), color=colour, linewidth=1.6, label=f"{prefix}training")
+            if valid[0]:
+                text = f"{prefix}validation, last {valid[1][-1]:.3f}"
+                colour = "C1" if len(runs) == 1 else colour
+                axes.plot(*valid, color=colour, marker="o", markersize=4, linestyle="--", label=text)
+        if log:
+            axes.set_yscale("log", subs=(2, 5))
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter("{x:g}")
+        elif len(shown) > 20:  # the first few steps would squeeze the rest of the picture
+            low, high = min(shown), sorted(shown)[int(0.98 * len(shown))]
+            axes.set_ylim(low - 0.05 * (high - low), high + 0.1 * (high - low))

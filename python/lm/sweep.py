@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lm.cli import Parser, clear_errors
 from lm.config import Config, ConfigError, Values, add_flags, flag, from_values, layers
-from lm.plot import new_axes, read_metrics, save_picture, series
+from lm.plot import picture, read_metrics, series
 from lm.runlog import say
 from lm.train import take_vocab_size, train
 
@@ -45,12 +45,11 @@ def whole_loss(config: Config) -> float | None:
 def draw_sweep(path: Path, losses: dict[tuple[float, int], float], tokens: float) -> None:
     """Draw the loss over the rate, a curve for each batch size."""
     title = f"loss after {tokens:,.0f} tokens"
-    axes = new_axes(title, "highest learning rate", "validation loss, nats per token")
-    for batch in dict.fromkeys(batch for _, batch in losses):
-        points = sorted((rate, loss) for (rate, b), loss in losses.items() if b == batch)
-        axes.plot(*zip(*points, strict=True), marker="o", label=f"batch {batch}")
-    axes.set_xscale("log")
-    save_picture(path, axes)
+    with picture(path, title, "highest learning rate", "validation loss, nats per token") as axes:
+        for batch in dict.fromkeys(batch for _, batch in losses):
+            points = sorted((rate, loss) for (rate, b), loss in losses.items() if b == batch)
+            axes.plot(*zip(*points, strict=True), marker="o", label=f"batch {batch}")
+        axes.set_xscale("log")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -83,13 +82,13 @@ def main(argv: Sequence[str] | None = None) -> int:
                     if stop.code != 1:  # a signal; else this rate diverged, which others need not
                         raise
             losses[rate, batch] = whole_loss(config) or math.inf
-        picture = Path(out) / "sweep.png"
-        draw_sweep(picture, losses, tokens)
+        drawn = Path(out) / "sweep.png"
+        draw_sweep(drawn, losses, tokens)
         say("\n" + "rate".rjust(9) + "".join(f"{f'batch {batch}':>12}" for batch in batches))
         for rate in rates:
             say(f"{rate:9g}" + "".join(f"{losses[rate, batch]:12.4f}" for batch in batches))
         rate, batch = min(losses, key=lambda pair: losses[pair])
-        say(f"lowest: {losses[rate, batch]:.4f} at rate {rate:g}, batch {batch}\n{picture}")
+        say(f"lowest: {losses[rate, batch]:.4f} at rate {rate:g}, batch {batch}\n{drawn}")
     return 0
 
 
