@@ -99,11 +99,7 @@ class ModelConfig(Settings):
     init_std: float = setting(0.02, "standard deviation of the scaled initialisation", low=0.0)
     tie_embeddings: bool = setting(False, "share one matrix between embedding and output head")
     qk_norm: bool = setting(False, "normalise queries and keys of each head")
-    attention: str = setting(
-        "auto",
-        "attention kernel: torch's fused one, torch's with an explicit mask (for Apple GPUs), or ours",
-        ("auto", "fused", "masked", "explicit"),
-    )
+    attention: str = setting("auto", "kernel, see lm.attention", ("auto", "fused", "masked", "explicit"))
 
     def conflicts(self) -> list[str]:
         """Refuse heads that do not divide the width, or are of odd size."""
@@ -120,11 +116,7 @@ class OptimConfig(Settings):
     optimizer: str = setting("adamw", "AdamW, or Muon for matrices in blocks", ("adamw", "muon"))
     lr: float = setting(3e-3, "highest learning rate of AdamW", low=0.0)
     min_lr: float = setting(0.0, "learning rate at the end of the schedule", low=0.0)
-    schedule: str = setting(
-        "linear",
-        "way down from lr to min_lr after warmup; wsd stays at lr and decays over the last part",
-        ("cosine", "linear", "wsd", "constant"),
-    )
+    schedule: str = setting("linear", "way down; wsd: late", ("cosine", "linear", "wsd", "constant"))
     warmup_iters: int | None = setting(None, "steps of linear warmup; a tenth of all if not given", low=0)
     cosine_cycle_iters: int | None = setting(None, "step that reaches min_lr; else max_iters", low=1)
     decay_fraction: float = setting(0.4, "wsd: part of the steps spent on decay", low=0.0)
@@ -160,11 +152,7 @@ class DataConfig(Settings):
     valid_bin: str | None = setting(None, "token file to evaluate on")
     dtype: str | None = setting(None, "type of ids in files that do not tell", ("uint16", "uint32"))
     batch_size: int = setting(16, "windows in each step, over all processes and micro-batches", low=1)
-    sampler: str = setting(
-        "shuffled",
-        "windows of the training file: each once an epoch in random order, or at random places",
-        ("shuffled", "random"),
-    )
+    sampler: str = setting("shuffled", "windows, each once an epoch or at random", ("shuffled", "random"))
     tokenizer: str | None = setting(None, "tokenizer folder, for samples; else looked for beside train_bin")
 
 
