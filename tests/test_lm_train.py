@@ -218,8 +218,10 @@ def test_a_folder_with_a_run_is_not_trained_over(tmp_path: Path) -> None:
         train.train(tiny_config(tmp_path))
     train.train(tiny_config(tmp_path, max_iters=3), overwrite=True)
     assert final(run).step == 3
-    with train.lock(run), pytest.raises(ConfigError, match="another process"):
-        train.train(tiny_config(tmp_path), resume="auto")
+    for options in ({"resume": "auto"}, {"overwrite": True}):
+        with train.lock(run), pytest.raises(ConfigError, match="another process"):
+            train.train(tiny_config(tmp_path), **options)
+    assert final(run).step == 3  # of a run that another process trains, nothing is removed
 
 
 def test_nothing_to_resume(tmp_path: Path) -> None:

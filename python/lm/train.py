@@ -86,12 +86,11 @@ def signals(trainer: Trainer) -> ExitStack:
     return before
 
 
-def prepare_folder(run: Path, *, resume: bool, overwrite: bool) -> None:
-    """Make the run folder; ConfigError if it holds a run already."""
+def make_room(run: Path, *, resume: bool, overwrite: bool) -> None:
+    """Remove the run that is in a folder, unless it is resumed; ConfigError if it may not be overwritten."""
     found = ckpt.steps(run)
     if found and not resume and not overwrite:
         raise ConfigError(f"{run} holds {found[-1].name} of a run already: add `--resume`, or `--overwrite`")
-    run.mkdir(parents=True, exist_ok=True)
     if not resume:
         shutil.rmtree(run / "checkpoints", ignore_errors=True)
         (run / "metrics.jsonl").unlink(missing_ok=True)
@@ -125,11 +124,9 @@ def start(trainer: Trainer, source: str, resume: str | None) -> None:
 
 def compile_model(trainer: Trainer) -> None:
     """Use the compiled model if it gives the same loss and gradients, else say why not."""
-    starts = trainer.sampler.starts(0)[
-        :: trainer.config.run.accumulate * world_size()
-    ]  # as many as in training
-    windows = trainer.train_tokens.windows(starts, trainer.config.model.context_length + 1)
-    ids = to_device(windows, trainer.device)
+    share = trainer.config.run.accumulate * world_size()
+    starts, length = trainer.sampler.starts(0)[::share], trainer.config.model.context_length + 1
+    ids = to_device(trainer.train_tokens.windows(starts, length), trainer.device)
 
     def loss_and_norm(forward: Any) -> tuple[float, float]:
         loss = forward(*ids)
@@ -168,8 +165,9 @@ def train(
     with ExitStack() as stack:
         stack.enter_context(joined(device))
         if rank() == 0:
-            prepare_folder(run, resume=resume is not None, overwrite=overwrite)
+            run.mkdir(parents=True, exist_ok=True)
             stack.enter_context(lock(run))
+            make_room(run, resume=resume is not None, overwrite=overwrite)
         else:
             stack.enter_context(redirect_stdout(stack.enter_context(Path(os.devnull).open("w"))))
         largest(0)  # the others go on when the folder is ready
