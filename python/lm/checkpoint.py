@@ -39,10 +39,6 @@ class CheckpointError(UserError):
     """A checkpoint that is damaged, or does not belong to this run."""
 
 
-class MismatchError(CheckpointError):
-    """The checkpoint belongs to another model, data set or tokenizer."""
-
-
 @dataclass(slots=True, kw_only=True)
 class Checkpoint:
     """Weights, optimizer state, and `state`: step, settings, data, running sums; anything JSON can hold."""

@@ -123,12 +123,14 @@ class Trainer:
             raise ckpt.CheckpointError(f"no checkpoint in {self.run}; `--resume auto` would begin anew")
         for folder in folders:
             try:
-                self.continue_from(folder, ckpt.load(folder))
-                return
+                held = ckpt.load(folder)
             except (ckpt.CheckpointError, OSError) as error:
-                if mode != "auto" or isinstance(error, ckpt.MismatchError):
+                if mode != "auto":
                     raise
                 say(f"WARNING: {error}; falling back to the checkpoint before it")
+                continue
+            self.continue_from(folder, held)
+            return
         say("no checkpoint to resume from: starting from the beginning")
         self.metrics.keep_until(0)
 
@@ -136,7 +138,7 @@ class Trainer:
         """Take over weights, optimizer, sums and random state."""
         state = held.state
         if changed := ckpt.differences(state.get("identity", {}), self.identity):
-            raise ckpt.MismatchError("\n  - ".join([f"{folder} is of another run:", *changed]))
+            raise ckpt.CheckpointError("\n  - ".join([f"{folder} is of another run:", *changed]))
         if missing := [name for name in RESUMED if name not in state]:
             raise ckpt.CheckpointError(f"{folder} is no checkpoint of a run: its state has no {missing[0]}")
         for line in ckpt.differences(state["config"]["optim"], asdict(self.config.optim)):
