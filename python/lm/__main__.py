@@ -52,16 +52,15 @@ def take_text(folder: Path, work: Path, num_bytes: int) -> tuple[Path, Path]:
 def make_tokens(texts: Sequence[Path], work: Path) -> list[Path]:
     """Train and save a tokenizer, encode both texts, return the token files."""
     started_s = time.monotonic()
-    special = [stories.END_OF_TEXT]
-    tokenizer = Tokenizer.train([texts[0]], vocab_size=SMALL["vocab_size"], special_tokens=special)
+    options = {"vocab_size": SMALL["vocab_size"], "special_tokens": [stories.END_OF_TEXT]}
+    tokenizer = Tokenizer.train([texts[0]], **options)
     tokenizer.save(work / "tokenizer")
-    say(f"tokenizer {tokenizer.vocab_size:,} tokens, trained in {time.monotonic() - started_s:.1f}s")
-    started_s = time.monotonic()
     files = [text.with_suffix(".bin") for text in texts]
     for text, file in zip(texts, files, strict=True):
         tokenizer.encode_file([text], file)
     ratio = texts[0].stat().st_size / (files[0].stat().st_size / 2)
-    say(f"encoding  {ratio:.2f} bytes per token, in {time.monotonic() - started_s:.1f}s")
+    took = f"trained, and the text encoded, in {time.monotonic() - started_s:.1f}s"
+    say(f"tokenizer {tokenizer.vocab_size:,} tokens, {ratio:.2f} bytes each; {took}")
     return files
 
 

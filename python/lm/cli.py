@@ -34,11 +34,8 @@ class Parser(argparse.ArgumentParser):
 
 def escape(text: str) -> str:
     """Show control characters, and those that turn the direction of text, as escapes; keep newlines, tabs."""
-
-    def harmless(c: str) -> bool:
-        return c.isprintable() or c in "\n\t\u200c\u200d" or category(c) == "Zs"
-
-    return "".join(c if harmless(c) else ascii(c)[1:-1] for c in text)
+    kept = "\n\t\u200c\u200d"
+    return "".join(c if c.isprintable() or c in kept or category(c) == "Zs" else ascii(c)[1:-1] for c in text)
 
 
 @contextmanager

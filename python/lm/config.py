@@ -137,11 +137,9 @@ class OptimConfig(Settings):
         """Refuse what is too large, and a rate of zero."""
         below = {name: getattr(self, name) for name in ("beta1", "beta2", "muon_momentum", "ema")}
         found = [f"`{flag(k)}` is {v}, expected less than 1" for k, v in below.items() if v >= 1]
-        if self.lr == 0:
-            found.append("`--lr` is 0: nothing would be learned")
-        if self.decay_fraction > 1:
-            found.append(f"`--decay-fraction` is {self.decay_fraction}, expected at most 1")
-        return found
+        found += ["`--lr` is 0: nothing would be learned"] if self.lr == 0 else []
+        part = self.decay_fraction
+        return found + ([f"`--decay-fraction` is {part}, expected at most 1"] if part > 1 else [])
 
 
 @dataclass(slots=True, kw_only=True)
@@ -188,18 +186,18 @@ class Config:
     run: RunConfig
 
     def __post_init__(self) -> None:
-        optim, problems = self.optim, []
+        optim = self.optim
         if optim.cosine_cycle_iters is None:
             optim.cosine_cycle_iters = self.run.max_iters
         if optim.warmup_iters is None:
             optim.warmup_iters = max(1, round(0.1 * optim.cosine_cycle_iters))
-        if optim.warmup_iters > optim.cosine_cycle_iters:
-            problems.append(f"`--warmup-iters` {optim.warmup_iters} of only {optim.cosine_cycle_iters} steps")
-        if optim.min_lr > optim.lr:
-            problems.append(f"`--min-lr` {optim.min_lr} is above `--lr` {optim.lr}")
-        if self.data.batch_size % self.run.accumulate:
-            problems.append("`--batch-size` is not a multiple of `--accumulate`")
-        if problems:
+        warmup, steps = optim.warmup_iters, optim.cosine_cycle_iters
+        conflicts = {
+            f"`--warmup-iters` {warmup} of only {steps} steps": warmup > steps,
+            f"`--min-lr` {optim.min_lr} is above `--lr` {optim.lr}": optim.min_lr > optim.lr,
+            "`--batch-size` is not a multiple of `--accumulate`": self.data.batch_size % self.run.accumulate,
+        }
+        if problems := [text for text, wrong in conflicts.items() if wrong]:
             raise ConfigError(*problems)
 
     def to_toml(self) -> str:
