@@ -135,11 +135,12 @@ class OptimConfig(Settings):
 
     def conflicts(self) -> list[str]:
         """Refuse what is too large, and a rate of zero."""
-        below = {name: getattr(self, name) for name in ("beta1", "beta2", "muon_momentum", "ema")}
-        found = [f"`{flag(k)}` is {v}, expected less than 1" for k, v in below.items() if v >= 1]
-        found += ["`--lr` is 0: nothing would be learned"] if self.lr == 0 else []
-        part = self.decay_fraction
-        return found + ([f"`--decay-fraction` is {part}, expected at most 1"] if part > 1 else [])
+        below, part = ("beta1", "beta2", "muon_momentum", "ema"), self.decay_fraction
+        values = {flag(name): getattr(self, name) for name in below}
+        conflicts = {f"`{name}` is {v}, expected less than 1": v >= 1 for name, v in values.items()}
+        conflicts["`--lr` is 0: nothing would be learned"] = self.lr == 0
+        conflicts[f"`--decay-fraction` is {part}, expected at most 1"] = part > 1
+        return [text for text, wrong in conflicts.items() if wrong]
 
 
 @dataclass(slots=True, kw_only=True)

@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     rates, batches, tokens, out, file, preset = (given.pop(name) for name in own)
     with clear_errors(parser.prog):
         for name in {"lr", "batch_size", "max_iters", "ckpt_path"} & given.keys():
-            raise ConfigError(f"`{flag(name)}` is what the sweep decides, with the flags of its own")
+            raise ConfigError(f"`{flag(name)}` follows from `--rates`, `--batches`, `--tokens`, `--out`")
         base, chosen, _ = layers(given, preset, file)
         take_vocab_size(chosen)
         pairs = [(rate, batch) for batch in batches for rate in rates]
