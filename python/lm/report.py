@@ -41,9 +41,8 @@ def write_report(run: Path) -> Path:
     results = {key: value for row in rows for key, value in row.items()}
     steps, losses = series(rows, "valid_loss")
     if losses:
-        results["lowest validation loss, at step"] = "{:.4f}, {}".format(
-            *min(zip(losses, steps, strict=True))
-        )
+        best = min(losses)
+        results["lowest validation loss, at step"] = f"{best:.4f}, {steps[losses.index(best)]}"
     page += ["<h2>Results</h2>", table(results.items()), "<h2>Stories, newest first</h2>"]
     for path in sorted((run / "samples").glob("*.txt"))[:-4:-1]:
         story = path.read_text("utf-8", errors="replace")
