@@ -99,7 +99,11 @@ class ModelConfig(Settings):
     init_std: float = setting(0.02, "standard deviation of the scaled initialisation", low=0.0)
     tie_embeddings: bool = setting(False, "share one matrix between embedding and output head")
     qk_norm: bool = setting(False, "normalise queries and keys of each head")
-    attention: str = setting("auto", "kernel, see lm.attention", ("auto", "fused", "masked", "explicit"))
+    attention: str = setting(
+        "auto",
+        "kernel: torch's fused one, torch's with an explicit mask (for Apple GPUs), or ours",
+        ("auto", "fused", "masked", "explicit"),
+    )
 
     def conflicts(self) -> list[str]:
         """Refuse heads that do not divide the width, or are of odd size."""
@@ -113,12 +117,16 @@ class ModelConfig(Settings):
 class OptimConfig(Settings):
     """The optimizer and its schedule."""
 
-    optimizer: str = setting("adamw", "AdamW, or Muon for matrices in blocks", ("adamw", "muon"))
+    optimizer: str = setting("adamw", "AdamW for all, or Muon for matrices inside blocks", ("adamw", "muon"))
     lr: float = setting(3e-3, "highest learning rate of AdamW", low=0.0)
     min_lr: float = setting(0.0, "learning rate at the end of the schedule", low=0.0)
-    schedule: str = setting("linear", "way down; wsd: late", ("cosine", "linear", "wsd", "constant"))
+    schedule: str = setting(
+        "linear",
+        "way down from lr to min_lr after warmup; wsd stays at lr and decays over the last part",
+        ("cosine", "linear", "wsd", "constant"),
+    )
     warmup_iters: int | None = setting(None, "steps of linear warmup; a tenth of all if not given", low=0)
-    cosine_cycle_iters: int | None = setting(None, "step that reaches min_lr; else max_iters", low=1)
+    cosine_cycle_iters: int | None = setting(None, "step that reaches min_lr; max_iters if not given", low=1)
     decay_fraction: float = setting(0.4, "wsd: part of the steps spent on decay", low=0.0)
     beta1: float = setting(0.9, "AdamW: decay of the mean gradient", low=0.0)
     beta2: float = setting(0.95, "AdamW: decay of the mean squared gradient", low=0.0)
