@@ -20,6 +20,7 @@
 //! choosing between two slots that are both compared, by conditional moves, a fifth slower; doubling only when as many
 //! pieces are lost, a fifth slower on German seen before; blocks of 16 and of 64 pieces.
 
+use super::huge_pages::ask_for_huge_pages;
 use crate::piece_key::{SHORT, hash, short_key};
 use std::ops::Range;
 
@@ -37,8 +38,6 @@ const IDS: usize = 4;
 /// Ids in the store, and bytes of pieces.
 const STORED_IDS: usize = 1 << 22;
 const STORED_BYTES: usize = 1 << 22;
-/// Bytes of a huge page.
-const HUGE_PAGE: usize = 1 << 21;
 /// In place of the key of a longer piece: that of none, for its length is 0.
 const TOO_LONG: u128 = 1;
 
@@ -241,21 +240,6 @@ fn prefetch<const K: usize>(pair: &Pair<K>) {
     #[cfg(not(target_arch = "x86_64"))]
     std::hint::black_box(pair.0[0].keys[0]);
 }
-
-/// Asks the system for large pages beyond the first [`HUGE_PAGE`] of a vector's free room: many never need more.
-#[cfg(all(target_os = "linux", not(miri)))]
-fn ask_for_huge_pages<T>(room: &mut Vec<T>) {
-    let room = room.spare_capacity_mut();
-    let skipped = room.as_ptr().cast::<u8>().align_offset(HUGE_PAGE);
-    if let Some(len) = size_of_val(room).checked_sub(skipped) {
-        // SAFETY: whole pages of memory that the vector owns; what they hold, nothing so far, stays as it is. A refusal
-        // does not matter.
-        unsafe { libc::madvise(room.as_mut_ptr().byte_add(skipped).cast(), len, libc::MADV_HUGEPAGE) };
-    }
-}
-
-#[cfg(not(all(target_os = "linux", not(miri))))]
-fn ask_for_huge_pages<T>(_: &mut Vec<T>) {}
 
 /// One thread's cache.
 pub(super) struct PieceCache {

@@ -8,6 +8,7 @@
 
 mod batch;
 mod cache;
+mod huge_pages;
 mod joints;
 mod longest;
 mod merge;

@@ -1,0 +1,21 @@
+//! Memory in units of two megabytes, where Linux is told that it pays: fewer faults when it is first touched, fewer misses
+//! when it is looked at here and there.
+
+/// Bytes of a huge page, on the processors that matter.
+#[cfg(all(target_os = "linux", not(miri)))]
+const HUGE_PAGE: usize = 1 << 21;
+
+/// Asks the system for large pages beyond the first [`HUGE_PAGE`] of a vector's free room: many never need more.
+#[cfg(all(target_os = "linux", not(miri)))]
+pub(super) fn ask_for_huge_pages<T>(room: &mut Vec<T>) {
+    let room = room.spare_capacity_mut();
+    let skipped = room.as_ptr().cast::<u8>().align_offset(HUGE_PAGE);
+    if let Some(len) = size_of_val(room).checked_sub(skipped) {
+        // SAFETY: whole pages of memory that the vector owns; what they hold, nothing so far, stays as it is. A refusal
+        // does not matter.
+        unsafe { libc::madvise(room.as_mut_ptr().byte_add(skipped).cast(), len, libc::MADV_HUGEPAGE) };
+    }
+}
+
+#[cfg(not(all(target_os = "linux", not(miri))))]
+pub(super) fn ask_for_huge_pages<T>(_: &mut Vec<T>) {}
