@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
+import random
 import subprocess
 import sys
 import threading
@@ -14,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, shared_file
 from test_tokenizer_encoding import FAMILIES
 from tinybpe import Tokenizer, WordCounts
 from tinybpe.cli import main
@@ -281,6 +283,36 @@ def test_every_way_to_encode_agrees_on_adversarial_text(family: str, tmp_path: P
         assert (
             list(tokenizer.encode_iterable(text[i : i + 99_999] for i in range(0, len(text), 99_999))) == ids
         )
+
+
+LARGE = {
+    "spaces then a letter": lambda n: (b" " * 1_000_000 + b"x") * (n // 1_000_001),
+    "one letter": lambda n: b"a" * n,
+    "ideographic spaces": lambda n: "\u3000".encode() * (n // 3),
+    "base64": lambda n: base64.b64encode(random.Random(1).randbytes(n * 3 // 4)),
+    "random bytes": lambda n: random.Random(2).randbytes(n),
+}
+
+
+@pytest.mark.fault("E1")
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("family", LARGE)
+def test_encoding_a_hundred_megabytes(family: str) -> None:
+    vocab, merges = shared_file("gpt2_vocab.json"), shared_file("gpt2_merges.txt")
+    tokenizer = Tokenizer.from_gpt2(vocab, merges)
+    half, whole = (LARGE[family](num_bytes) for num_bytes in (50_000_000, 100_000_000))
+    ratios = []
+    for _ in range(3):
+        elapsed_s = []
+        for text in (half, whole):
+            started_at = time.monotonic()
+            ids = tokenizer.encode_to_numpy(text)
+            elapsed_s.append(time.monotonic() - started_at)
+        ratios.append(elapsed_s[1] / elapsed_s[0])
+        print(f"{family}: 50 MB {elapsed_s[0]:.2f} s, 100 MB {elapsed_s[1]:.2f} s, {ids.size:,} ids")
+    assert tokenizer.decode_bytes(ids) == whole
+    assert min(ratios) < 2.5
 
 
 @pytest.mark.fault("E2")
