@@ -3,7 +3,7 @@
 //! A file is written under a temporary name in its own folder, flushed to the disk, and then renamed: a
 //! reader sees the old file or the new one, never half of either, and a full disk or a kill leaves the old
 //! one as it was. The folder is flushed too, so that the rename itself survives a power cut. Cost: two
-//! flushes to the disk per file; a long one is on the disk before ([`stream`]).
+//! flushes to the disk per file; a long one is on the disk before (`stream`).
 //!
 //! Rejected: writing in place (a full disk destroys the file that was there), and a temporary name in the
 //! system's own folder (a rename between file systems is a copy).
