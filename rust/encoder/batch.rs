@@ -6,6 +6,7 @@
 //! Each thread begins with a stretch of its own and then helps with the others': texts that follow each other have words in
 //! common, which its cache then knows. The stretches of the next call go to the same caches.
 
+use super::huge_pages::ask_for_huge_pages;
 use super::{Encoder, Specials, Worker};
 use crate::error::{Error, Result};
 use crate::monitor::Monitor;
@@ -21,6 +22,10 @@ const PARALLEL_BYTES: usize = 1 << 17;
 /// Most texts that a thread takes at a time, so that small ones do not fight for the counter, and about how many bytes.
 const TAKEN: usize = 16;
 const TAKEN_BYTES: usize = 1 << 14;
+/// Room is made for a thread's ids before it begins, as if each stood for so many bytes, for at most so much text: page by
+/// page it takes as long to get as some texts to encode.
+const BYTES_PER_ID: usize = 4;
+const MOST_RESERVED: usize = 1 << 26;
 
 /// The ids of many texts.
 pub struct Batch {
@@ -104,7 +109,10 @@ impl Encoder {
         thread: usize,
         monitor: &Monitor,
     ) -> std::result::Result<Part, (usize, Error)> {
-        let (mut ids, mut ends) = (Vec::new(), Vec::new());
+        let num_bytes = texts.iter().map(|text| text.len()).sum::<usize>() / stretches.rests.len();
+        let mut ids = Vec::with_capacity(num_bytes.min(MOST_RESERVED) / BYTES_PER_ID);
+        ask_for_huge_pages(ids.spare_capacity_mut());
+        let mut ends = Vec::new();
         while let Some(taken) = stretches.take(thread) {
             for index in taken {
                 let encoded = monitor
@@ -179,6 +187,7 @@ impl Batch {
     #[must_use]
     pub fn flat<T: Clone + Default + Send>(&self, convert: impl Fn(u32) -> T + Sync) -> Vec<T> {
         let mut flat = vec![T::default(); self.parts.iter().map(Vec::len).sum()];
+        ask_for_huge_pages(&mut flat);
         let mut rest = &mut flat[..];
         let mut copies = Vec::with_capacity(self.places.len() / self.taken + 1);
         for taken in self.places.chunks(self.taken) {

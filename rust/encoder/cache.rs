@@ -106,7 +106,7 @@ impl<const K: usize> Table<K> {
     /// Empty, of a size that is given in bits, with room for another one.
     fn new((bits, most_bits): (u32, u32)) -> Self {
         let mut pairs = Vec::with_capacity(1 << (most_bits - 1));
-        ask_for_huge_pages(&mut pairs);
+        ask_for_huge_pages(pairs.spare_capacity_mut());
         pairs.resize(1 << (bits - 1), Pair([Slot::EMPTY; 2]));
         Table { pairs, shift: 65 - bits, num_taken: 0 }
     }
@@ -212,7 +212,7 @@ impl Store {
         }
         if self.ids.capacity() == 0 {
             self.ids.reserve_exact(STORED_IDS);
-            ask_for_huge_pages(&mut self.ids);
+            ask_for_huge_pages(self.ids.spare_capacity_mut());
         }
         let link = [self.ids.len() as u32, new.len() as u32, self.round, self.pieces.len() as u32];
         self.ids.extend_from_slice(new);

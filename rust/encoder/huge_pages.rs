@@ -5,17 +5,17 @@
 #[cfg(all(target_os = "linux", not(miri)))]
 const HUGE_PAGE: usize = 1 << 21;
 
-/// Asks the system for large pages beyond the first [`HUGE_PAGE`] of a vector's free room: many never need more.
+/// Asks the system for large pages for memory that has not been touched yet, beyond its first [`HUGE_PAGE`]: many never
+/// need more.
 #[cfg(all(target_os = "linux", not(miri)))]
-pub(super) fn ask_for_huge_pages<T>(room: &mut Vec<T>) {
-    let room = room.spare_capacity_mut();
+pub(super) fn ask_for_huge_pages<T>(room: &mut [T]) {
     let skipped = room.as_ptr().cast::<u8>().align_offset(HUGE_PAGE);
     if let Some(len) = size_of_val(room).checked_sub(skipped) {
-        // SAFETY: whole pages of memory that the vector owns; what they hold, nothing so far, stays as it is. A refusal
-        // does not matter.
+        // SAFETY: whole pages of memory that the caller has to itself; what they hold stays as it is. A refusal does not
+        // matter.
         unsafe { libc::madvise(room.as_mut_ptr().byte_add(skipped).cast(), len, libc::MADV_HUGEPAGE) };
     }
 }
 
 #[cfg(not(all(target_os = "linux", not(miri))))]
-pub(super) fn ask_for_huge_pages<T>(_: &mut Vec<T>) {}
+pub(super) fn ask_for_huge_pages<T>(_: &mut [T]) {}

@@ -96,7 +96,7 @@ impl Merger {
     fn start(&mut self, piece: &[u8], byte_ids: &[u32; 256], pairs: &PairTable) {
         let last = piece.len() as u32 - 1;
         self.nodes.reserve(piece.len());
-        ask_for_huge_pages(&mut self.nodes);
+        ask_for_huge_pages(self.nodes.spare_capacity_mut());
         self.nodes.extend((0..=last).zip(piece).map(|(i, &byte)| Node {
             id: byte_ids[usize::from(byte)],
             rank: NO_RANK,
