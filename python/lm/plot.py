@@ -64,23 +64,29 @@ def picture(path: Path, title: str, xlabel: str, ylabel: str) -> Iterator[Any]:
     axes = figure.add_subplot(title=title, xlabel=xlabel, ylabel=ylabel)
     axes.grid(alpha=0.3, which="both")
     yield axes
-    axes.legend()
+    if len(axes.get_legend_handles_labels()[0]) > 4:  # beside the curves, which it would cover
+        figure.set_figwidth(11)
+        figure.legend(loc="outside right upper")
+    else:
+        axes.legend()
     temporary = path.with_name(f".{path.name}.tmp")
     figure.savefig(temporary, format="png", dpi=120)
     temporary.replace(path)
 
 
 def draw_picture(
-    path: Path, title: str, label: str, runs: Sequence[tuple[str, Points, Points]], *, log: bool = False
+    path: Path, title: str, ylabel: str, runs: Sequence[tuple[str, Points, Points]], *, log: bool = False
 ) -> None:
     """Draw training (thin, smoothed line on top) and validation (dots) of one or several named runs."""
     shown = [v for _, train, valid in runs for v in (*smooth(train[1]), *valid[1])]
-    with picture(path, title, "step", label) as axes:
+    with picture(path, title, "step", ylabel) as axes:
         for index, (name, train, valid) in enumerate(runs):
             colour, prefix = f"C{index}", f"{name} " if name else ""
+            alone = len(runs) == 1 or not valid[0]  # of several runs each has one line in the legend
             if train[0]:
                 axes.plot(*train, color=colour, alpha=0.25, linewidth=0.8)
-                axes.plot(train[0], smooth(train[1]), color=colour, linewidth=1.6, label=f"{prefix}training")
+                label = f"{prefix}training" if alone else None
+                axes.plot(train[0], smooth(train[1]), color=colour, linewidth=1.6, label=label)
             if valid[0]:
                 text = f"{prefix}validation, last {valid[1][-1]:.3f}"
                 colour = "C1" if len(runs) == 1 else colour
