@@ -14,7 +14,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 /// Bytes of a block.
-pub(super) const BLOCK: usize = 1 << 20;
+const BLOCK: usize = 1 << 20;
 /// What a disk may ask of the place of direct writes, in memory and in the file.
 const ALIGNMENT: usize = 4096;
 /// Blocks that wait while one is written and one is filled.
@@ -67,10 +67,9 @@ impl Deref for Block {
 /// A thread that writes full blocks to a file, one after the other.
 #[derive(Debug)]
 pub(super) struct Stream {
-    /// `None` once it has been told to end.
-    full: Option<SyncSender<Block>>,
+    /// The thread, and the way for full blocks to it; `None` once it has ended.
+    running: Option<(SyncSender<Block>, JoinHandle<io::Result<()>>)>,
     empty: Receiver<Block>,
-    thread: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl Stream {
@@ -90,21 +89,16 @@ impl Stream {
             Ok(())
         };
         let thread = std::thread::Builder::new().spawn(write)?;
-        Ok(Self { full: Some(full), empty, thread: Some(thread) })
+        Ok(Self { running: Some((full, thread)), empty })
     }
 
     /// Hands over a full block and puts an empty one in its place.
     pub fn write(&mut self, block: &mut Block) -> io::Result<()> {
-        let next = self.empty.try_recv().map_or_else(
-            |_| Block::new(),
-            |mut used| {
-                used.clear();
-                used
-            },
-        );
+        let mut next = self.empty.try_recv().unwrap_or_else(|_| Block::new());
+        next.clear();
         let block = std::mem::replace(block, next);
-        match self.full.as_ref().map(|full| full.send(block)) {
-            Some(Ok(())) => Ok(()),
+        match &self.running {
+            Some((full, _)) if full.send(block).is_ok() => Ok(()),
             // The thread has ended before its time, and the block is lost.
             _ => self.end().and_then(|()| failed()),
         }
@@ -112,8 +106,9 @@ impl Stream {
 
     /// Waits until all is written.
     pub fn end(&mut self) -> io::Result<()> {
-        self.full = None;
-        self.thread.take().map_or_else(failed, |thread| thread.join().unwrap_or_else(|_| failed()))
+        let Some((full, thread)) = self.running.take() else { return failed() };
+        drop(full);
+        thread.join().unwrap_or_else(|_| failed())
     }
 }
 
