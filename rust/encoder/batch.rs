@@ -6,7 +6,7 @@
 //! Each thread begins with a stretch of its own and then helps with the others': texts that follow each other have words in
 //! common, which its cache then knows. The stretches of the next call go to the same caches.
 
-use super::huge_pages::ask_for_huge_pages;
+use super::huge_pages;
 use super::{Encoder, Specials, Worker};
 use crate::error::{Error, Result};
 use crate::monitor::Monitor;
@@ -110,8 +110,8 @@ impl Encoder {
         monitor: &Monitor,
     ) -> std::result::Result<Part, (usize, Error)> {
         let num_bytes = texts.iter().map(|text| text.len()).sum::<usize>() / stretches.rests.len();
-        let mut ids = Vec::with_capacity(num_bytes.min(MOST_RESERVED) / BYTES_PER_ID);
-        ask_for_huge_pages(ids.spare_capacity_mut());
+        let mut ids = Vec::new();
+        huge_pages::reserve(&mut ids, num_bytes.min(MOST_RESERVED) / BYTES_PER_ID);
         let mut ends = Vec::new();
         while let Some(taken) = stretches.take(thread) {
             for index in taken {
@@ -187,7 +187,7 @@ impl Batch {
     #[must_use]
     pub fn flat<T: Clone + Default + Send>(&self, convert: impl Fn(u32) -> T + Sync) -> Vec<T> {
         let mut flat = vec![T::default(); self.parts.iter().map(Vec::len).sum()];
-        ask_for_huge_pages(&mut flat);
+        huge_pages::ask_for_huge_pages(&mut flat);
         let mut rest = &mut flat[..];
         let mut copies = Vec::with_capacity(self.places.len() / self.taken + 1);
         for taken in self.places.chunks(self.taken) {

@@ -20,7 +20,7 @@
 //! choosing between two slots that are both compared, by conditional moves, a fifth slower; doubling only when as many
 //! pieces are lost, a fifth slower on German seen before; blocks of 16 and of 64 pieces.
 
-use super::huge_pages::ask_for_huge_pages;
+use super::huge_pages;
 use crate::piece_key::{SHORT, hash, short_key};
 use std::ops::Range;
 
@@ -105,8 +105,8 @@ struct Table<const K: usize> {
 impl<const K: usize> Table<K> {
     /// Empty, of a size that is given in bits, with room for another one.
     fn new((bits, most_bits): (u32, u32)) -> Self {
-        let mut pairs = Vec::with_capacity(1 << (most_bits - 1));
-        ask_for_huge_pages(pairs.spare_capacity_mut());
+        let mut pairs = Vec::new();
+        huge_pages::reserve(&mut pairs, 1 << (most_bits - 1));
         pairs.resize(1 << (bits - 1), Pair([Slot::EMPTY; 2]));
         Table { pairs, shift: 65 - bits, num_taken: 0 }
     }
@@ -210,10 +210,8 @@ impl Store {
             self.pieces.clear();
             self.round += 1;
         }
-        if self.ids.capacity() == 0 {
-            self.ids.reserve_exact(STORED_IDS);
-            ask_for_huge_pages(self.ids.spare_capacity_mut());
-        }
+        let room = STORED_IDS - self.ids.len();
+        huge_pages::reserve(&mut self.ids, room);
         let link = [self.ids.len() as u32, new.len() as u32, self.round, self.pieces.len() as u32];
         self.ids.extend_from_slice(new);
         self.pieces.extend_from_slice(piece);

@@ -5,12 +5,19 @@
 #[cfg(all(target_os = "linux", not(miri)))]
 const HUGE_PAGE: usize = 1 << 21;
 
-/// Asks the system for large pages for memory that has not been touched yet, beyond its first [`HUGE_PAGE`]: many never
-/// need more.
+/// Makes room in a vector, if there is too little, and [asks for huge pages](ask_for_huge_pages) for it.
+pub(super) fn reserve<T>(vec: &mut Vec<T>, additional: usize) {
+    if vec.capacity() - vec.len() < additional {
+        vec.reserve_exact(additional);
+        ask_for_huge_pages(vec.spare_capacity_mut());
+    }
+}
+
+/// Asks the system for large pages for memory that has not been touched yet, where a whole one fits.
 #[cfg(all(target_os = "linux", not(miri)))]
 pub(super) fn ask_for_huge_pages<T>(room: &mut [T]) {
     let skipped = room.as_ptr().cast::<u8>().align_offset(HUGE_PAGE);
-    if let Some(len) = size_of_val(room).checked_sub(skipped) {
+    if let Some(len) = size_of_val(room).checked_sub(skipped).filter(|&len| len >= HUGE_PAGE) {
         // SAFETY: whole pages of memory that the caller has to itself; what they hold stays as it is. A refusal does not
         // matter.
         unsafe { libc::madvise(room.as_mut_ptr().byte_add(skipped).cast(), len, libc::MADV_HUGEPAGE) };

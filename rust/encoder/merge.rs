@@ -10,7 +10,7 @@
 //! hundred megabytes costs about as much per byte as one of a kilobyte, where a heap of (rank, position) pairs, tried
 //! first, took ten times as long and grew faster than the piece.
 
-use super::huge_pages::ask_for_huge_pages;
+use super::huge_pages;
 use super::pairs::{NO_RANK, PairTable};
 use rustc_hash::FxHashMap;
 use std::cmp::Reverse;
@@ -95,8 +95,7 @@ impl Merger {
     #[allow(clippy::cast_possible_truncation)] // a text is below 4 GiB
     fn start(&mut self, piece: &[u8], byte_ids: &[u32; 256], pairs: &PairTable) {
         let last = piece.len() as u32 - 1;
-        self.nodes.reserve(piece.len());
-        ask_for_huge_pages(self.nodes.spare_capacity_mut());
+        huge_pages::reserve(&mut self.nodes, piece.len());
         self.nodes.extend((0..=last).zip(piece).map(|(i, &byte)| Node {
             id: byte_ids[usize::from(byte)],
             rank: NO_RANK,
