@@ -65,8 +65,7 @@ impl Encoder {
         let alone = num_threads == Some(1) || texts.len() < 2 || num_bytes < PARALLEL_BYTES;
         let pool = if alone { None } else { Some(reader::thread_pool(num_threads)?) };
         let num_threads = pool.as_ref().map_or(1, ThreadPool::current_num_threads);
-        let taken = (TAKEN_BYTES * texts.len() / num_bytes.max(1)).clamp(1, TAKEN);
-        let stretches = Stretches::new(texts.len(), num_threads, taken);
+        let stretches = Stretches::new(texts.len(), num_bytes, num_threads);
         let workers: Vec<_> = (0..num_threads).map(|_| Mutex::new(self.worker())).collect();
         let work = |thread: usize| {
             // No other thread has this index, so there is no waiting.
@@ -79,7 +78,8 @@ impl Encoder {
         for worker in workers.into_iter().rev() {
             self.put_back(worker.into_inner().unwrap_or_else(PoisonError::into_inner));
         }
-        let mut batch = Batch { parts: Vec::with_capacity(made.len()), places: Vec::new(), taken, pool };
+        let mut batch =
+            Batch { parts: Vec::with_capacity(made.len()), places: Vec::new(), taken: stretches.taken, pool };
         batch.places.resize(texts.len(), Place { part: 0, start: 0, end: 0 });
         let mut failed = None;
         for result in made {
@@ -109,9 +109,8 @@ impl Encoder {
         thread: usize,
         monitor: &Monitor,
     ) -> std::result::Result<Part, (usize, Error)> {
-        let num_bytes = texts.iter().map(|text| text.len()).sum::<usize>() / stretches.rests.len();
         let mut ids = Vec::new();
-        huge_pages::reserve(&mut ids, num_bytes.min(MOST_RESERVED) / BYTES_PER_ID);
+        huge_pages::reserve(&mut ids, stretches.num_bytes.min(MOST_RESERVED) / BYTES_PER_ID);
         let mut ends = Vec::new();
         while let Some(taken) = stretches.take(thread) {
             for index in taken {
@@ -137,13 +136,22 @@ struct Stretches {
     end: AtomicUsize,
     /// How many are taken at a time.
     taken: usize,
+    /// Of text in a stretch, in the mean.
+    num_bytes: usize,
 }
 
 impl Stretches {
-    fn new(num_texts: usize, num_threads: usize, taken: usize) -> Self {
+    /// Of texts with `num_bytes` together.
+    fn new(num_texts: usize, num_bytes: usize, num_threads: usize) -> Self {
+        let taken = (TAKEN_BYTES * num_texts / num_bytes.max(1)).clamp(1, TAKEN);
         let begin = |thread: usize| (num_texts * thread / num_threads).next_multiple_of(taken).min(num_texts);
         let rests = (0..num_threads).map(|thread| (AtomicUsize::new(begin(thread)), begin(thread + 1)));
-        Stretches { rests: rests.collect(), end: AtomicUsize::new(num_texts), taken }
+        Stretches {
+            rests: rests.collect(),
+            end: AtomicUsize::new(num_texts),
+            taken,
+            num_bytes: num_bytes / num_threads,
+        }
     }
 
     /// The next texts for a thread: of its own stretch, then of others.
