@@ -113,9 +113,15 @@ impl<const K: usize> Table<K> {
 
     /// The place of a piece.
     #[inline]
-    #[allow(clippy::cast_possible_truncation)] // shifted below the number of pairs
     fn home(&self, keys: [u128; K]) -> usize {
-        (keys.into_iter().fold(0, |state, key| hash(key, state)) >> self.shift) as usize
+        self.place(hash_all(keys))
+    }
+
+    /// The place of a hash.
+    #[inline]
+    #[allow(clippy::cast_possible_truncation)] // shifted below the number of pairs
+    fn place(&self, hash: u64) -> usize {
+        (hash >> self.shift) as usize
     }
 
     /// The ids of a piece, all of the room for them, and how many count.
@@ -336,7 +342,8 @@ impl PieceCache {
             encode_linked((&mut self.medium, &mut self.store), (at, keys), piece, ids, encode);
         } else if piece.len() <= LONG {
             let long = self.long.get_or_insert_with(|| Table::new((LONG_BITS, LONG_BITS)));
-            let (at, key) = long_place(piece);
+            let hash = hash_all(piece.chunks(SHORT).map(|part| short_key(part, 0, part.len())));
+            let (at, key) = (long.place(hash), u128::from(hash) | (piece.len() as u128) << 64);
             if let Some(known) = long.link(at, [key]).and_then(|link| self.store.get(link, piece)) {
                 return ids.extend_from_slice(known);
             }
@@ -349,12 +356,10 @@ impl PieceCache {
     }
 }
 
-/// The place of a piece in the third table, and its key: a hash, and the length.
-#[allow(clippy::cast_possible_truncation)] // shifted below the number of slots
-fn long_place(piece: &[u8]) -> (usize, u128) {
-    let keys = piece.chunks(SHORT).map(|part| short_key(part, 0, part.len()));
-    let hash = keys.fold(0, |state, key| hash(key, state));
-    ((hash >> (65 - LONG_BITS)) as usize, u128::from(hash) | (piece.len() as u128) << 64)
+/// The hash of a piece by the keys of its parts.
+#[inline]
+fn hash_all(keys: impl IntoIterator<Item = u128>) -> u64 {
+    keys.into_iter().fold(0, |state, key| hash(key, state))
 }
 
 /// Looks up a piece that may have too many ids for a slot, or encodes and remembers it.
