@@ -287,8 +287,8 @@ def test_every_way_to_encode_agrees_on_adversarial_text(family: str, tmp_path: P
 
 LARGE = {
     "spaces then a letter": lambda n: (b" " * 1_000_000 + b"x") * (n // 1_000_001),
-    "one letter": lambda n: b"a" * n,
-    "ideographic spaces": lambda n: "\u3000".encode() * (n // 3),
+    "one letter": lambda n: FAMILIES["one letter"](n).encode(),
+    "ideographic spaces": lambda n: FAMILIES["ideographic spaces"](n).encode(),
     "base64": lambda n: base64.b64encode(random.Random(1).randbytes(n * 3 // 4)),
     "random bytes": lambda n: random.Random(2).randbytes(n),
 }

@@ -2,7 +2,7 @@
 //!
 //! Pairs of single bytes, the most frequent, have a table by both bytes; the others a flat open-addressing table, where
 //! a look-up touches one cache line nearly always. Before it stands a filter, for most pairs that are asked for are no
-//! merge: a bit for each of 16 places a merge, which stay in the nearer caches.
+//! merge: bits by hash, several for each entry and nearly all 0, which stay in the nearer caches.
 
 use crate::vocab::Vocab;
 
@@ -20,7 +20,7 @@ pub(super) struct PairTable {
     entries: Vec<(u64, u32)>,
     /// Shift of a hash to a place among the entries.
     shift: u32,
-    /// Bit `hash >> (shift - 3)`: some pair has this hash.
+    /// Bit `hash >> (shift - FILTER_BITS)`: some pair has this hash.
     filter: Vec<u64>,
     /// New id by rank.
     ids: Vec<u32>,

@@ -59,7 +59,7 @@ pub struct Options {
     pub shards: Option<Shards>,
     /// Whether to keep the whole files of an earlier run that was stopped; without shards there are none.
     pub resume: bool,
-    /// Bytes per chunk, by default 256 KiB; the output does not depend on it.
+    /// Bytes per chunk, by default few enough that their ids stay in a cache; the output does not depend on it.
     pub chunk_bytes: Option<usize>,
 }
 
