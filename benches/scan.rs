@@ -43,9 +43,7 @@ fn scan(criterion: &mut Criterion) {
             let num_pieces = count_pieces(&best, bytes);
             let mut group = criterion.benchmark_group(format!("{name}/{}", text.name));
             group.throughput(Throughput::BytesDecimal(bytes.len() as u64));
-            for (level, pretokenizer) in
-                [("best", best.clone()), ("portable", best.clone().portable()), ("scalar", best.scalar())]
-            {
+            for (level, pretokenizer) in best.variants() {
                 assert_eq!(count_pieces(&pretokenizer, bytes), num_pieces);
                 group.bench_function(level, |bencher| bencher.iter(|| count_pieces(&pretokenizer, bytes)));
             }

@@ -22,6 +22,7 @@
 //! [`Monitor`], through which another thread sees how far they are and can stop them.
 
 pub mod atomic;
+mod cpu;
 pub mod encoder;
 pub mod error;
 pub mod monitor;

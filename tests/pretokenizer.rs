@@ -73,16 +73,9 @@ fn check(text: &[u8], batch: usize) {
         let name = pretokenizer.name();
         let shown = String::from_utf8_lossy(text);
         assert_eq!(split(pretokenizer, text, batch), expected, "{name:?} on {shown:?}, {batch} at a time");
-        assert_eq!(
-            split(&pretokenizer.clone().portable(), text, batch),
-            expected,
-            "{name:?} on {shown:?}, portable"
-        );
-        assert_eq!(
-            split(&pretokenizer.clone().scalar(), text, batch),
-            expected,
-            "{name:?} on {shown:?}, scalar"
-        );
+        for (level, pretokenizer) in pretokenizer.variants() {
+            assert_eq!(split(&pretokenizer, text, batch), expected, "{name:?} on {shown:?}, {level}");
+        }
         assert_eq!(split_with_state(pretokenizer, text, batch), expected, "{name:?} on {shown:?}");
     }
 }

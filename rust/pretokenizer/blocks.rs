@@ -194,12 +194,12 @@ impl<R: Rules> Task for Fill<'_, R> {
                 if starts != 0 {
                     let num_starts = starts.count_ones() as usize;
                     if let Some(room) = ends[num_ends..].first_chunk_mut() {
-                        write_ends(starts, at as u32, room);
+                        classify.write_positions(starts, at as u32, room);
                         num_ends += num_starts;
                         at += starts.ilog2() as usize;
                     } else {
                         let mut last = [0; 64];
-                        write_ends(starts, at as u32, &mut last);
+                        classify.write_positions(starts, at as u32, &mut last);
                         let num_starts = num_starts.min(ends.len() - num_ends);
                         ends[num_ends..num_ends + num_starts].copy_from_slice(&last[..num_starts]);
                         num_ends += num_starts;
@@ -223,21 +223,6 @@ impl<R: Rules> Task for Fill<'_, R> {
 #[inline(always)]
 fn is_east_asian(byte: u8) -> bool {
     matches!(byte, 0xE3..=0xE9 | 0xEF)
-}
-
-/// Writes the places of the bits of `mask`, plus `base`, and some rubbish behind them: eight at a time, so that the
-/// number of bits, which no processor can foresee, decides a branch only every eight.
-#[inline(always)]
-fn write_ends(mut mask: u64, base: u32, ends: &mut [u32; 64]) {
-    for ends in ends.as_chunks_mut::<8>().0 {
-        for end in ends {
-            *end = base.wrapping_add(mask.trailing_zeros());
-            mask &= mask.wrapping_sub(1);
-        }
-        if mask == 0 {
-            break;
-        }
-    }
 }
 
 /// The bits of `among` that can be reached from a bit of `from` over bits of `among` alone, going up; `from` included.

@@ -139,21 +139,13 @@ impl Pretokenizer {
         }
     }
 
-    /// The same pretokenizer without the vector instructions that this machine has beyond the least of its kind. For tests
-    /// and benchmarks: pieces are the same, only slower.
+    /// The same pretokenizer in all ways to scan that this machine has, from one piece at a time to the fastest, by name. For
+    /// tests and benchmarks: they find the same pieces.
     #[doc(hidden)]
     #[must_use]
-    pub fn portable(mut self) -> Self {
-        self.level = Level::PORTABLE;
-        self
-    }
-
-    /// The same pretokenizer with one piece found at a time. For tests and benchmarks.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn scalar(mut self) -> Self {
-        self.level = Level::SCALAR;
-        self
+    pub fn variants(&self) -> Vec<(String, Self)> {
+        let with = |level| (format!("{level:?}"), Self { level, ..self.clone() });
+        Level::all().into_iter().map(with).collect()
     }
 
     /// Ends are 32-bit, for a batch of them to stay in the nearest cache.

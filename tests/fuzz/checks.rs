@@ -189,8 +189,9 @@ pub fn scan(data: &[u8]) {
         let ends = split(&pretokenizer, text, batch).unwrap();
         assert_eq!(ends.last().map_or(0, |&end| end as usize), text.len());
         assert!(ends.windows(2).all(|pair| pair[0] < pair[1]));
-        assert_eq!(split(&pretokenizer.clone().portable(), text, 64).unwrap(), ends, "{name}, portable");
-        assert_eq!(split(&pretokenizer.clone().scalar(), text, 64).unwrap(), ends, "{name}, scalar");
+        for (level, pretokenizer) in pretokenizer.variants() {
+            assert_eq!(split(&pretokenizer, text, 64).unwrap(), ends, "{name}, {level}");
+        }
         let Ok(valid) = std::str::from_utf8(text) else { continue };
         let cut = (0..=at.min(valid.len())).rev().find(|&cut| valid.is_char_boundary(cut)).unwrap_or(0);
         let (left, right) = valid.split_at(cut);

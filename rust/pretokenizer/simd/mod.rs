@@ -1,18 +1,28 @@
 //! Byte classes of 64 bytes as bit masks: bit `i` of a mask tells about byte `i`.
 //!
-//! Three implementations give the same masks: AVX2 (x86-64, found at run time), NEON (part of every aarch64), and
-//! eight bytes at a time in ordinary integers. All classes are ranges of ASCII, so each is a subtraction and a signed
+//! Four implementations give the same masks: AVX-512 and AVX2 (x86-64, found at run time), NEON (part of every aarch64),
+//! and eight bytes at a time in ordinary integers. All classes are ranges of ASCII, so each is a subtraction and a
 //! comparison; a byte above 0x7F is in `wide` and in no other mask.
 //!
 //! The code that uses the masks must be compiled once for each implementation, or each block would cost a call: a
 //! [`Task`] is generic over [`Classify`] and is handed to [`Level::run`], which enters it with the target features on.
-//! This is the only file with `unsafe`.
 //!
 //! Chinese and Japanese are most of their text's bytes above 0x7F, one or two classes of them: the vector implementations
 //! find these letters too, in half of the time that it takes to look them up.
 //!
 //! Rejected: nibble tables (`pshufb`) that give all classes in one byte, since taking a byte apart into masks costs as
-//! much as the comparisons; AVX-512, which needs a newer compiler than this crate asks for.
+//! much as the comparisons.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+
+#[cfg(target_arch = "x86_64")]
+use crate::cpu::{has_avx2, has_avx512};
+use std::fmt::{self, Debug, Formatter};
 
 /// The classes of 64 bytes. Masks that a caller does not read are not computed, since all of this is inlined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +63,21 @@ pub trait Classify: Copy {
     fn east_asian_letters(self, _block: &[u8; 64]) -> u64 {
         0
     }
+
+    /// Writes the positions of the bits of `mask`, plus `base`, and some rubbish behind them: eight at a time, so that the
+    /// number of bits, which no processor can foresee, decides a branch only every eight.
+    #[inline(always)]
+    fn write_positions(self, mut mask: u64, base: u32, positions: &mut [u32; 64]) {
+        for positions in positions.as_chunks_mut::<8>().0 {
+            for position in positions {
+                *position = base.wrapping_add(mask.trailing_zeros());
+                mask &= mask.wrapping_sub(1);
+            }
+            if mask == 0 {
+                break;
+            }
+        }
+    }
 }
 
 /// Work that is compiled for each way to classify. `run` must be `#[inline(always)]`, and all that it calls in its inner
@@ -63,8 +88,14 @@ pub trait Task {
 }
 
 /// An implementation that this machine has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Level(Kind);
+
+impl Debug for Level {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -72,6 +103,8 @@ enum Kind {
     Portable,
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
     #[cfg(target_arch = "aarch64")]
     Neon,
 }
@@ -83,21 +116,29 @@ impl Level {
     /// Ordinary integers, on every machine.
     pub const PORTABLE: Self = Self(Kind::Portable);
 
-    /// The fastest implementation that this machine has. The standard library remembers the answer.
+    /// The fastest implementation that this machine has.
     #[inline]
     pub fn best() -> Self {
         #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx2")
-            && is_x86_feature_detected!("bmi1")
-            && is_x86_feature_detected!("lzcnt")
-            && is_x86_feature_detected!("popcnt")
-        {
+        if has_avx512() {
+            return Self(Kind::Avx512);
+        } else if has_avx2() {
             return Self(Kind::Avx2);
         }
         #[cfg(target_arch = "aarch64")]
         return Self(Kind::Neon);
         #[cfg(not(target_arch = "aarch64"))]
         Self::PORTABLE
+    }
+
+    /// All implementations that this machine has, the best of them last.
+    pub fn all() -> Vec<Self> {
+        let mut all = vec![Self::SCALAR, Self::PORTABLE];
+        #[cfg(target_arch = "x86_64")]
+        all.extend(has_avx2().then_some(Self(Kind::Avx2)));
+        all.push(Self::best());
+        all.dedup();
+        all
     }
 
     /// Runs a task with this implementation.
@@ -107,8 +148,10 @@ impl Level {
             Kind::Scalar => task.run(Scalar),
             Kind::Portable => task.run(Portable),
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: `Kind::Avx2` is private to this module and made only by `best`, after it found the features.
+            // SAFETY: `Kind` is private to this module, and these two are made only after the features were found.
             Kind::Avx2 => unsafe { avx2::run(task) },
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 => unsafe { avx512::run(task) },
             #[cfg(target_arch = "aarch64")]
             Kind::Neon => task.run(neon::Neon),
         }
@@ -192,182 +235,6 @@ fn gather(flags: u64) -> u64 {
     (flags >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
 }
 
-#[cfg(target_arch = "x86_64")]
-mod avx2 {
-    use super::{Classify, Masks, Task, find_east_asian_letters};
-    use std::arch::x86_64::{
-        __m256i, _mm256_add_epi8, _mm256_cmpeq_epi8, _mm256_cmpgt_epi8, _mm256_loadu_si256,
-        _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8,
-    };
-
-    /// Made only in [`run`], so whoever has one runs where the features are.
-    #[derive(Clone, Copy)]
-    pub struct Avx2(());
-
-    /// Runs a task, inlined into this function and so compiled with its features.
-    ///
-    /// # Safety
-    /// The machine has the features.
-    #[target_feature(enable = "avx2,bmi1,lzcnt,popcnt")]
-    pub unsafe fn run(task: impl Task) -> usize {
-        task.run(Avx2(()))
-    }
-
-    impl Classify for Avx2 {
-        #[inline(always)]
-        fn masks(self, block: &[u8; 64]) -> Masks {
-            // SAFETY: an `Avx2` exists, so the machine has the features.
-            unsafe { masks(block) }
-        }
-
-        const FINDS_EAST_ASIAN: bool = true;
-
-        #[inline(always)]
-        fn east_asian_letters(self, block: &[u8; 64]) -> u64 {
-            // SAFETY: an `Avx2` exists, so the machine has the features.
-            find_east_asian_letters(|first, last| unsafe { mask_of(load(block), |v| range(v, first, last)) })
-        }
-    }
-
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn load(block: &[u8; 64]) -> [__m256i; 2] {
-        // SAFETY: both loads read 32 of the 64 bytes of `block`, and need no alignment.
-        unsafe {
-            [_mm256_loadu_si256(block.as_ptr().cast()), _mm256_loadu_si256(block.as_ptr().add(32).cast())]
-        }
-    }
-
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn masks(block: &[u8; 64]) -> Masks {
-        let both @ [low, high] = load(block);
-        Masks {
-            letter: mask_of(both, |v| range(_mm256_or_si256(v, _mm256_set1_epi8(0x20)), b'a', b'z')),
-            upper: mask_of(both, |v| range(v, b'A', b'Z')),
-            number: mask_of(both, |v| range(v, b'0', b'9')),
-            space: mask_of(both, |v| _mm256_or_si256(equal(v, b' '), range(v, b'\t', b'\r'))),
-            blank: mask_of(both, |v| equal(v, b' ')),
-            newline: mask_of(both, |v| _mm256_or_si256(equal(v, b'\n'), equal(v, b'\r'))),
-            quote: mask_of(both, |v| equal(v, b'\'')),
-            slash: mask_of(both, |v| equal(v, b'/')),
-            wide: to_mask(low, high),
-        }
-    }
-
-    /// Bytes from `first` to `last`: `first` is moved to the least signed number, whatever follows is greater.
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn range(bytes: __m256i, first: u8, last: u8) -> __m256i {
-        let moved = _mm256_add_epi8(bytes, _mm256_set1_epi8(0x80_u8.wrapping_sub(first).cast_signed()));
-        _mm256_cmpgt_epi8(_mm256_set1_epi8((0x81 + (last - first)).cast_signed()), moved)
-    }
-
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn equal(bytes: __m256i, byte: u8) -> __m256i {
-        _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(byte.cast_signed()))
-    }
-
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn mask_of([low, high]: [__m256i; 2], test: impl Fn(__m256i) -> __m256i) -> u64 {
-        to_mask(test(low), test(high))
-    }
-
-    /// The high bits of 64 bytes.
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn to_mask(low: __m256i, high: __m256i) -> u64 {
-        let half = |bytes| u64::from(_mm256_movemask_epi8(bytes).cast_unsigned());
-        half(low) | half(high) << 32
-    }
-}
-
-#[cfg(target_arch = "aarch64")]
-mod neon {
-    use super::{Classify, Masks, find_east_asian_letters};
-    use std::arch::aarch64::{
-        uint8x16_t, vandq_u8, vceqq_u8, vcgeq_u8, vcleq_u8, vdupq_n_u8, vgetq_lane_u64, vld1q_u8, vorrq_u8,
-        vpaddq_u8, vreinterpretq_u64_u8, vsubq_u8,
-    };
-
-    /// NEON is part of the architecture, so anyone may make one.
-    #[derive(Clone, Copy)]
-    pub struct Neon;
-
-    impl Classify for Neon {
-        #[inline(always)]
-        fn masks(self, block: &[u8; 64]) -> Masks {
-            // SAFETY: every aarch64 target of the standard library has NEON.
-            unsafe { masks(block) }
-        }
-
-        const FINDS_EAST_ASIAN: bool = true;
-
-        #[inline(always)]
-        fn east_asian_letters(self, block: &[u8; 64]) -> u64 {
-            // SAFETY: every aarch64 target of the standard library has NEON.
-            find_east_asian_letters(|first, last| unsafe { mask_of(load(block), |v| range(v, first, last)) })
-        }
-    }
-
-    #[target_feature(enable = "neon")]
-    #[inline]
-    fn load(block: &[u8; 64]) -> [uint8x16_t; 4] {
-        // SAFETY: each load reads 16 of the 64 bytes of `block`, and needs no alignment.
-        [0, 16, 32, 48].map(|at| unsafe { vld1q_u8(block.as_ptr().add(at)) })
-    }
-
-    #[target_feature(enable = "neon")]
-    #[inline]
-    fn masks(block: &[u8; 64]) -> Masks {
-        let bytes = load(block);
-        Masks {
-            letter: mask_of(bytes, |v| range(vorrq_u8(v, vdupq_n_u8(0x20)), b'a', b'z')),
-            upper: mask_of(bytes, |v| range(v, b'A', b'Z')),
-            number: mask_of(bytes, |v| range(v, b'0', b'9')),
-            space: mask_of(bytes, |v| vorrq_u8(equal(v, b' '), range(v, b'\t', b'\r'))),
-            blank: mask_of(bytes, |v| equal(v, b' ')),
-            newline: mask_of(bytes, |v| vorrq_u8(equal(v, b'\n'), equal(v, b'\r'))),
-            quote: mask_of(bytes, |v| equal(v, b'\'')),
-            slash: mask_of(bytes, |v| equal(v, b'/')),
-            wide: mask_of(bytes, |v| vcgeq_u8(v, vdupq_n_u8(0x80))),
-        }
-    }
-
-    #[target_feature(enable = "neon")]
-    #[inline]
-    fn range(bytes: uint8x16_t, first: u8, last: u8) -> uint8x16_t {
-        vcleq_u8(vsubq_u8(bytes, vdupq_n_u8(first)), vdupq_n_u8(last - first))
-    }
-
-    #[target_feature(enable = "neon")]
-    #[inline]
-    fn equal(bytes: uint8x16_t, byte: u8) -> uint8x16_t {
-        vceqq_u8(bytes, vdupq_n_u8(byte))
-    }
-
-    #[target_feature(enable = "neon")]
-    #[inline]
-    fn mask_of(bytes: [uint8x16_t; 4], test: impl Fn(uint8x16_t) -> uint8x16_t) -> u64 {
-        to_mask(bytes.map(test))
-    }
-
-    /// One bit of each of 64 bytes that are 0 or 0xFF: each byte keeps the bit of its place among eight, then three
-    /// rounds of adding neighbours bring the bits of eight bytes together.
-    #[target_feature(enable = "neon")]
-    #[inline]
-    fn to_mask(bytes: [uint8x16_t; 4]) -> u64 {
-        const PLACES: [u8; 16] = [1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128];
-        // SAFETY: the load reads the 16 bytes of `PLACES`.
-        let places = unsafe { vld1q_u8(PLACES.as_ptr()) };
-        let [a, b, c, d] = bytes.map(|bytes| vandq_u8(bytes, places));
-        let sums = vpaddq_u8(vpaddq_u8(a, b), vpaddq_u8(c, d));
-        vgetq_lane_u64::<0>(vreinterpretq_u64_u8(vpaddq_u8(sums, sums)))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::{
@@ -417,10 +284,11 @@ mod tests {
             })
             .map(|at| 1 << at)
             .sum::<u64>();
-        assert_eq!(masks(Level::PORTABLE, block), Some((expected, None)));
-        let (masks, found) = masks(Level::best(), block).unwrap();
-        assert_eq!(masks, expected);
-        assert_eq!(found.unwrap_or(letters), letters, "{block:x?}");
+        for level in Level::all().into_iter().filter(|&level| level != Level::SCALAR) {
+            let (masks, found) = masks(level, block).unwrap();
+            assert_eq!(masks, expected, "{level:?}");
+            assert_eq!(found.unwrap_or(letters), letters, "{level:?}, {block:x?}");
+        }
     }
 
     #[test]
@@ -450,7 +318,28 @@ mod tests {
         }
     }
 
+    struct Write<'a>(u64, &'a mut [u32; 64]);
+
+    impl Task for Write<'_> {
+        #[inline(always)]
+        fn run<C: Classify>(self, classify: C) -> usize {
+            classify.write_positions(self.0, 1000, self.1);
+            0
+        }
+    }
+
     proptest! {
+        #[test]
+        fn any_mask(bits in prop::collection::vec(0..64, 0..100)) {
+            let mask = bits.iter().fold(0, |mask, bit| mask | 1_u64 << bit);
+            let expected: Vec<u32> = (0..64).filter(|bit| mask >> bit & 1 != 0).map(|bit| 1000 + bit).collect();
+            for level in Level::all() {
+                let mut positions = [0; 64];
+                level.run(Write(mask, &mut positions));
+                prop_assert_eq!(&positions[..expected.len()], &expected[..], "{:?}", level);
+            }
+        }
+
         #[test]
         fn any_block(block in prop::array::uniform32(any::<u16>())) {
             let bytes: Vec<u8> = block.iter().flat_map(|pair| pair.to_le_bytes()).collect();
