@@ -75,7 +75,8 @@ pub struct Worker {
     cache: PieceCache,
     merger: Merger,
     memo: Memo,
-    ends: Vec<u32>,
+    /// Where the first of some pieces begins, and where each ends.
+    bounds: Vec<u32>,
     _alive: Arc<()>,
 }
 
@@ -181,7 +182,7 @@ impl Encoder {
             cache: PieceCache::new(),
             merger: Merger::default(),
             memo: Memo::default(),
-            ends: vec![0; 1024],
+            bounds: vec![0; 1025],
             _alive: self.alive.clone(),
         })
     }
@@ -236,19 +237,22 @@ impl Encoder {
     }
 
     fn encode_ordinary(&self, worker: &mut Worker, text: &[u8], ids: &mut Vec<u32>) -> Result<()> {
-        let Worker { pretokenizer, cache, merger, memo, ends, .. } = worker;
-        let (mut pieces, mut start) = (pretokenizer.pieces(text), 0);
+        let Worker { pretokenizer, cache, merger, memo, bounds, .. } = worker;
+        let mut pieces = pretokenizer.pieces(text);
+        bounds[0] = 0;
         loop {
-            let found = pieces.next_ends(ends)?;
-            let Some(&last) = ends[..found].last() else { return Ok(()) };
-            cache.encode(text, start, &ends[..found], ids, |piece, ids| {
+            let found = pieces.next_ends(&mut bounds[1..])?;
+            if found == 0 {
+                return Ok(());
+            }
+            cache.encode(text, &bounds[..=found], ids, |piece, ids| {
                 let joints = self.joints.get_or_init(|| Joints::new(&self.vocab, &self.pairs)).as_ref();
                 let joints = joints.filter(|_| piece.len() <= joints::LONGEST);
                 if !joints.is_some_and(|joints| joints.encode(piece, &self.pairs, memo, ids)) {
                     merger.encode(piece, &self.byte_ids, &self.pairs, ids);
                 }
             });
-            start = last as usize;
+            bounds[0] = bounds[found];
         }
     }
 

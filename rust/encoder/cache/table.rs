@@ -1,0 +1,169 @@
+//! A table of pieces with their ids, in slots.
+
+use super::places::hash;
+use super::store::Link;
+use crate::encoder::huge_pages;
+
+/// Ids for each key of a slot.
+pub(super) const IDS: usize = 4;
+
+/// A piece of up to 15 bytes for each of the `K` keys, and its ids.
+#[derive(Clone, Copy)]
+struct Slot<const K: usize> {
+    /// The piece, each part's length in bits 120 to 123 (0 in an empty slot), the number of ids less one above the last.
+    keys: [u128; K],
+    ids: [[u32; IDS]; K],
+}
+
+const NUM_IDS_SHIFT: u32 = 124;
+const KEY_MASK: u128 = (1 << NUM_IDS_SHIFT) - 1;
+/// Without the length: the key of a piece whose ids stand elsewhere. A look-up of a piece has a length, so it is not found
+/// by mistake; and two pieces do not have it in common, since none of them ends with a zero.
+const LINK_MASK: u128 = (1 << 120) - 1;
+
+impl<const K: usize> Slot<K> {
+    const EMPTY: Self = Slot { keys: [0; K], ids: [[0; IDS]; K] };
+
+    /// Whether it holds other than the piece of these keys, and the number of ids less one.
+    #[inline]
+    #[allow(clippy::cast_possible_truncation)] // the halves are wanted
+    fn compare(&self, keys: [u128; K]) -> (bool, usize) {
+        let (mut low, mut high) = (0, 0);
+        for (own, key) in self.keys.into_iter().zip(keys) {
+            low |= own as u64 ^ key as u64;
+            high |= (own >> 64) as u64 ^ (key >> 64) as u64;
+        }
+        (low | high << (128 - NUM_IDS_SHIFT) != 0, (high >> (NUM_IDS_SHIFT - 64)) as usize)
+    }
+
+    /// The keys of its piece; `None` if it is empty.
+    fn piece_keys(&self) -> Option<[u128; K]> {
+        let mut keys = self.keys;
+        let last = &mut keys[K - 1];
+        *last &= KEY_MASK;
+        if *last <= LINK_MASK {
+            // The last byte is not zero.
+            *last |= u128::from((128 - last.leading_zeros()).div_ceil(8)) << 120;
+        }
+        (*last != 0).then_some(keys)
+    }
+}
+
+/// Slots that one cache line, or two lines side by side, hold.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Pair<const K: usize>([Slot<K>; 2]);
+
+impl<const K: usize> Pair<K> {
+    /// Puts a slot first; the second is lost.
+    fn push(&mut self, slot: Slot<K>) {
+        self.0 = [slot, self.0[0]];
+    }
+}
+
+pub(super) struct Table<const K: usize> {
+    pairs: Vec<Pair<K>>,
+    /// What leaves the place of a hash.
+    pub shift: u32,
+    /// Slots that were taken, those that were lost since counted too.
+    num_taken: usize,
+}
+
+impl<const K: usize> Table<K> {
+    /// Empty, of a size that is given in bits, with room for another one.
+    pub fn new((bits, most_bits): (u32, u32)) -> Self {
+        let mut pairs = Vec::new();
+        huge_pages::reserve(&mut pairs, 1 << (most_bits - 1));
+        pairs.resize(1 << (bits - 1), Pair([Slot::EMPTY; 2]));
+        Table { pairs, shift: 65 - bits, num_taken: 0 }
+    }
+
+    /// The place of a piece.
+    #[inline]
+    pub fn home(&self, keys: [u128; K]) -> usize {
+        self.place(hash(keys))
+    }
+
+    /// The place of a hash.
+    #[inline]
+    #[allow(clippy::cast_possible_truncation)] // shifted below the number of pairs
+    pub fn place(&self, hash: u64) -> usize {
+        (hash >> self.shift) as usize
+    }
+
+    /// Tells the processor that this place will be read soon.
+    #[inline]
+    pub fn prefetch(&self, at: usize) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: nothing is read, any address is allowed.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T0>(self.pairs.as_ptr().wrapping_add(at).cast());
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        std::hint::black_box(self.pairs[at].0[0].keys[0]);
+    }
+
+    /// The ids of a piece, all of the room for them, and how many count.
+    #[inline]
+    pub fn get(&self, at: usize, keys: [u128; K]) -> Option<(&[[u32; IDS]; K], usize)> {
+        let pair = &self.pairs[at].0;
+        // A number, not a branch, which would be mispredicted half of the time.
+        let slot = &pair[usize::from(pair[0].compare(keys).0)];
+        let (differs, more_ids) = slot.compare(keys);
+        (!differs).then_some((&slot.ids, more_ids + 1))
+    }
+
+    /// Remembers ids, of which there is room for `K * IDS`.
+    pub fn insert(&mut self, at: usize, mut keys: [u128; K], new: &[u32]) {
+        keys[K - 1] |= (new.len() as u128 - 1) << NUM_IDS_SHIFT;
+        let mut slot = Slot { keys, ..Slot::EMPTY };
+        slot.ids.as_flattened_mut()[..new.len()].copy_from_slice(new);
+        self.push(at, slot);
+    }
+
+    fn push(&mut self, at: usize, slot: Slot<K>) {
+        self.pairs[at].push(slot);
+        self.num_taken += 1;
+    }
+
+    /// The link under these keys.
+    pub fn link(&self, at: usize, keys: [u128; K]) -> Option<Link> {
+        let slot = self.pairs[at].0.iter().find(|slot| slot.keys == link_keys(keys))?;
+        Some(Link(slot.ids[0]))
+    }
+
+    /// Remembers where the ids of a piece are stored.
+    pub fn insert_link(&mut self, at: usize, keys: [u128; K], link: Link) {
+        let mut slot = Slot { keys: link_keys(keys), ..Slot::EMPTY };
+        slot.ids[0] = link.0;
+        self.push(at, slot);
+    }
+
+    /// Doubles the table if too small; call it when no places in it are held.
+    ///
+    /// In place, where a new allocation would cost fresh memory: what a pair holds goes to two neighbours, behind all pairs that
+    /// are still to be moved.
+    pub fn grow(&mut self) {
+        let num_pairs = self.pairs.len();
+        if self.num_taken < num_pairs || 2 * num_pairs > self.pairs.capacity() {
+            return;
+        }
+        self.pairs.resize(2 * num_pairs, Pair([Slot::EMPTY; 2]));
+        self.shift -= 1;
+        self.num_taken = 0;
+        for at in (0..num_pairs).rev() {
+            let Pair([first, second]) = std::mem::replace(&mut self.pairs[at], Pair([Slot::EMPTY; 2]));
+            for slot in [second, first] {
+                if let Some(keys) = slot.piece_keys() {
+                    self.push(self.home(keys), slot);
+                }
+            }
+        }
+    }
+}
+
+fn link_keys<const K: usize>(mut keys: [u128; K]) -> [u128; K] {
+    keys[K - 1] &= LINK_MASK;
+    keys
+}
