@@ -140,7 +140,8 @@ impl PieceCache {
             encode_linked((&mut self.medium, &mut self.store), (at, keys), piece, ids, encode);
         } else if piece.len() <= LONG {
             let long = self.long.get_or_insert_with(|| Table::new((LONG_BITS, LONG_BITS)));
-            let parts = piece.chunks(SHORT).map(|part| short_key(part, 0, part.len()));
+            let starts = range.clone().step_by(SHORT);
+            let parts = starts.map(|start| short_key(text, start, SHORT.min(range.end - start)));
             let hash = parts.fold(0, |hash, part| piece_key::hash(part, hash));
             let (at, key) = (long.place(hash), u128::from(hash) | (piece.len() as u128) << 64);
             if let Some(known) = long.link(at, [key]).and_then(|link| self.store.get(link, piece)) {
