@@ -71,6 +71,7 @@ pub(super) struct Table<const K: usize> {
     pairs: Vec<Pair<K>>,
     /// What leaves the place of a hash.
     pub shift: u32,
+    keeps_driven_out: bool,
     /// A bit for each pair: whether a slot was driven out of it to the next pair.
     driven_out: Vec<u64>,
     /// Slots that were taken, those that were lost since counted too.
@@ -78,16 +79,18 @@ pub(super) struct Table<const K: usize> {
 }
 
 impl<const K: usize> Table<K> {
-    /// Not where each slot is a line of memory: that took a tenth more time on Chinese, whose pieces are mostly new.
-    const KEEPS_DRIVEN_OUT: bool = K == 1;
-
     /// Empty, of a size that is given in bits, with room for another one.
     pub fn new((bits, most_bits): (u32, u32)) -> Self {
         let mut pairs = Vec::new();
         huge_pages::reserve(&mut pairs, 1 << (most_bits - 1));
         pairs.resize(1 << (bits - 1), Pair([Slot::EMPTY; 2]));
         let driven_out = vec![0; pairs.len().div_ceil(64)];
-        Table { pairs, shift: 65 - bits, driven_out, num_taken: 0 }
+        Table { pairs, shift: 65 - bits, keeps_driven_out: false, driven_out, num_taken: 0 }
+    }
+
+    /// The same, but a slot that is driven out of its pair goes to the next one, if that has room.
+    pub fn keeping_driven_out(self) -> Self {
+        Table { keeps_driven_out: true, ..self }
     }
 
     /// The place of a piece.
@@ -137,7 +140,7 @@ impl<const K: usize> Table<K> {
     fn push(&mut self, at: usize, slot: Slot<K>) {
         let driven_out = self.pairs[at].push(slot);
         self.num_taken += 1;
-        if Self::KEEPS_DRIVEN_OUT
+        if self.keeps_driven_out
             && !driven_out.is_empty()
             && let Some(free) = self.pairs[at ^ 1].0.iter_mut().find(|slot| slot.is_empty())
         {
@@ -211,7 +214,7 @@ mod tests {
 
     #[test]
     fn four_pieces_of_one_pair_stay_known() {
-        let mut table = Table::<1>::new((4, 5));
+        let mut table = Table::<1>::new((4, 5)).keeping_driven_out();
         let keys = (1_u128..).map(|byte| byte | 1 << 120).filter(|&key| table.home([key]) == 3);
         let keys: Vec<_> = keys.take(4).collect();
         for (key, id) in keys.iter().zip(0..) {
