@@ -45,7 +45,7 @@ ROWS = {
     "V3": "declared or implied sizes beyond all memory",
     "V4": "one of the 256 bytes missing: refused when loaded, not when encoding",
     "V5": "another version, another kind of file",
-    "V6": "patterns that are no regex, match nothing, leave gaps, or backtrack without end",
+    "V6": "patterns that are no regex, match nothing, leave gaps, call themselves, or backtrack without end",
     "V7": "names in files: none is joined into a path",
     "V8": "JSON with keys given twice, numbers that are none, nesting without end",
     "V9": "line ends, byte order marks and last lines as editors change them",

@@ -430,6 +430,15 @@ fn a_bad_pattern_is_an_error() {
 
 // fault: V6
 #[test]
+fn a_pattern_that_calls_groups_is_refused() {
+    for pattern in [r"a\g<0>?\g<0>?b", r"(a)(\g1\g1)(\g2\g2)", r"(?<x>\((?:[^()]|\g<x>)*\))"] {
+        let error = Pretokenizer::new(pattern).unwrap_err();
+        assert!(error.to_string().contains("calls a group"), "{error}");
+    }
+}
+
+// fault: V6
+#[test]
 fn a_catastrophic_pattern_is_an_error() {
     let pretokenizer = Pretokenizer::new(r"(?:(?:a|a)+(?=c))+b|\s+").unwrap();
     let text = format!("  {}", "a".repeat(60));

@@ -7,7 +7,7 @@
 //! text from each piece on would be simpler, but would make such patterns depend on the batch size.
 
 use crate::error::{Error, Result};
-use fancy_regex::Regex;
+use fancy_regex::{Expr, Regex};
 
 /// A compiled pattern. A clone has scratch space of its own: give each thread one.
 #[derive(Clone, Debug)]
@@ -51,10 +51,15 @@ impl<'t> Run<'t> {
 
 impl Custom {
     pub fn new(pattern: &str) -> Result<Self> {
-        Regex::new(pattern).map(Self).map_err(|error| Error::Pattern {
-            pattern: pattern.to_owned(),
-            reason: format!("not a valid regular expression: {error}"),
-        })
+        let refuse = |reason| Error::Pattern { pattern: pattern.to_owned(), reason };
+        let invalid = |error| refuse(format!("not a valid regular expression: {error}"));
+        // The engine writes out what is called, and what that calls, nineteen deep: gigabytes for two calls of the whole.
+        if Expr::parse_tree(pattern).map_err(invalid)?.contains_subroutines {
+            let reason =
+                "it calls a group (`\\g`), which could take any amount of memory; write the group out";
+            return Err(refuse(reason.to_owned()));
+        }
+        Regex::new(pattern).map(Self).map_err(invalid)
     }
 
     pub fn pattern(&self) -> &str {
