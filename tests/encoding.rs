@@ -107,12 +107,13 @@ proptest! {
         let one_by_one: Vec<_> =
             slices.iter().map(|text| encode(&encoder, text, Specials::Allowed).unwrap()).collect();
         for threads in [Some(1), Some(3), None] {
-            let batch = encoder.encode_batch(&slices, Specials::Allowed, threads, &Monitor::default()).unwrap();
+            let batch = encoder.encode_batch::<u32>(&slices, Specials::Allowed, threads, &Monitor::default()).unwrap();
             prop_assert!(batch.texts().eq(one_by_one.iter().map(Vec::as_slice)));
             let ends: Vec<_> = one_by_one.iter().scan(0, |end, ids| { *end += ids.len() as u64; Some(*end) }).collect();
             prop_assert_eq!(&batch.offsets()[1..], &ends);
-            prop_assert_eq!(batch.flat(u64::from), one_by_one.concat().into_iter().map(u64::from).collect::<Vec<_>>());
-            prop_assert_eq!(batch.into_ids(), one_by_one.concat());
+            prop_assert_eq!(batch.into_flat(), one_by_one.concat());
+            let narrow = encoder.encode_batch::<u16>(&slices, Specials::Allowed, threads, &Monitor::default()).unwrap();
+            prop_assert!(narrow.into_flat().into_iter().map(u32::from).eq(one_by_one.concat()));
         }
     }
 }

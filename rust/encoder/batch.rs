@@ -1,7 +1,8 @@
 //! Many texts -> ids, on many threads.
 //!
 //! A thread takes a few texts at a time and appends their ids to one vector of its own, so that a short text costs no
-//! allocation. Joining the vectors is the only copy, and the threads share it.
+//! allocation, in the type that is wanted in the end. The threads share the joining of the vectors, which are kept for the
+//! next call: fresh memory takes longer to get than to fill.
 //!
 //! Each thread begins with a stretch of its own and then helps with the others': texts that follow each other have words in
 //! common, which its cache then knows. The stretches of the next call go to the same caches.
@@ -26,11 +27,48 @@ const TAKEN_BYTES: usize = 1 << 14;
 /// page it takes as long to get as some texts to encode.
 const BYTES_PER_ID: usize = 4;
 const MOST_RESERVED: usize = 1 << 26;
+/// Bytes of ids that a thread's vector may have room for to be kept, no more than its cache takes.
+const MOST_KEPT: usize = 1 << 24;
+
+/// An integer type for ids.
+pub trait Id: Copy + Default + Send + Sync {
+    /// An id in this type, which is chosen so that it fits.
+    fn of(id: u32) -> Self;
+
+    /// A worker's vector of this type, kept from call to call.
+    fn room(worker: &mut Worker) -> &mut Vec<Self>;
+}
+
+impl Id for u16 {
+    #[inline]
+    #[allow(clippy::cast_possible_truncation)] // it fits
+    fn of(id: u32) -> Self {
+        id as u16
+    }
+
+    fn room(worker: &mut Worker) -> &mut Vec<Self> {
+        &mut worker.narrow_ids
+    }
+}
+
+impl Id for u32 {
+    #[inline]
+    fn of(id: u32) -> Self {
+        id
+    }
+
+    fn room(worker: &mut Worker) -> &mut Vec<Self> {
+        &mut worker.ids
+    }
+}
 
 /// The ids of many texts.
-pub struct Batch {
+pub struct Batch<'a, T: Id> {
+    encoder: &'a Encoder,
+    /// Those that made the parts.
+    workers: Vec<Worker>,
     /// By thread, the ids of the texts that it took.
-    parts: Vec<Vec<u32>>,
+    parts: Vec<Vec<T>>,
     /// By text. Those that were taken together follow each other in one part.
     places: Vec<Place>,
     /// How many texts were taken together.
@@ -47,20 +85,20 @@ struct Place {
 }
 
 /// What one thread made: the ids, and for each text its index and where its ids end.
-type Part = (Vec<u32>, Vec<(usize, usize)>);
+type Part<T> = (Vec<T>, Vec<(usize, usize)>);
 
 impl Encoder {
     /// Encodes many texts on many threads; the result is that of encoding one after the other.
     ///
     /// # Errors
     /// As [`Encoder::encode`], the first in the order of the texts, with the index in the message; [`Error::Interrupted`].
-    pub fn encode_batch(
+    pub fn encode_batch<T: Id>(
         &self,
         texts: &[&[u8]],
         specials: Specials<'_>,
         num_threads: Option<usize>,
         monitor: &Monitor,
-    ) -> Result<Batch> {
+    ) -> Result<Batch<'_, T>> {
         let num_bytes: usize = texts.iter().map(|text| text.len()).sum();
         let alone = num_threads == Some(1) || texts.len() < 2 || num_bytes < PARALLEL_BYTES;
         let pool = if alone { None } else { Some(reader::thread_pool(num_threads)?) };
@@ -74,13 +112,16 @@ impl Encoder {
         };
         let made =
             pool.as_ref().map_or_else(|| vec![work(0)], |pool| pool.broadcast(|thread| work(thread.index())));
-        // The last that is put back is the first to be taken.
-        for worker in workers.into_iter().rev() {
-            self.put_back(worker.into_inner().unwrap_or_else(PoisonError::into_inner));
-        }
-        let mut batch =
-            Batch { parts: Vec::with_capacity(made.len()), places: Vec::new(), taken: stretches.taken, pool };
-        batch.places.resize(texts.len(), Place { part: 0, start: 0, end: 0 });
+        let workers =
+            workers.into_iter().map(|worker| worker.into_inner().unwrap_or_else(PoisonError::into_inner));
+        let mut batch = Batch {
+            encoder: self,
+            workers: workers.collect(),
+            parts: Vec::with_capacity(made.len()),
+            places: vec![Place { part: 0, start: 0, end: 0 }; texts.len()],
+            taken: stretches.taken,
+            pool,
+        };
         let mut failed = None;
         for result in made {
             match result {
@@ -100,7 +141,7 @@ impl Encoder {
     }
 
     /// Takes texts until there are none left. The error has the index of its text.
-    fn encode_some(
+    fn encode_some<T: Id>(
         &self,
         worker: &mut Worker,
         texts: &[&[u8]],
@@ -108,22 +149,29 @@ impl Encoder {
         stretches: &Stretches,
         thread: usize,
         monitor: &Monitor,
-    ) -> std::result::Result<Part, (usize, Error)> {
-        let mut ids = Vec::new();
+    ) -> std::result::Result<Part<T>, (usize, Error)> {
+        let mut ids = std::mem::take(T::room(worker));
+        ids.clear();
+        // Of a text, or a window of one: they stay in the second-level cache until they are in the type that is wanted.
+        let mut some = std::mem::take(&mut worker.some_ids);
         huge_pages::reserve(&mut ids, stretches.num_bytes.min(MOST_RESERVED) / BYTES_PER_ID);
         let mut ends = Vec::new();
         while let Some(taken) = stretches.take(thread) {
             for index in taken {
-                let encoded = monitor
-                    .check()
-                    .and_then(|()| self.encode_parts(worker, texts[index], specials, &mut ids, monitor));
-                if let Err(error) = encoded {
+                let mut encode = || {
+                    monitor.check()?;
+                    self.encode_parts(worker, texts[index], specials, &mut some, monitor, |some| {
+                        ids.extend(some.drain(..).map(T::of));
+                    })
+                };
+                if let Err(error) = encode() {
                     stretches.end_before(index);
                     return Err((index, error));
                 }
                 ends.push((index, ids.len()));
             }
         }
+        worker.some_ids = some;
         Ok((ids, ends))
     }
 }
@@ -171,14 +219,14 @@ impl Stretches {
     }
 }
 
-impl Batch {
+impl<T: Id> Batch<'_, T> {
     /// The ids of each text.
     #[must_use]
-    pub fn texts(&self) -> impl ExactSizeIterator<Item = &[u32]> {
+    pub fn texts(&self) -> impl ExactSizeIterator<Item = &[T]> {
         self.places.iter().map(|place| &self.parts[place.part][place.start..place.end])
     }
 
-    /// Where the ids of each text begin in [`Batch::flat`], and in the end their number.
+    /// Where the ids of each text begin in [`Batch::into_flat`], and in the end their number.
     #[must_use]
     pub fn offsets(&self) -> Vec<u64> {
         let mut offsets = Vec::with_capacity(self.places.len() + 1);
@@ -191,9 +239,16 @@ impl Batch {
         offsets
     }
 
-    /// The ids of all texts in one vector, each converted.
+    /// The ids of all texts in one vector: nothing is copied if one thread made them all.
     #[must_use]
-    pub fn flat<T: Clone + Default + Send>(&self, convert: impl Fn(u32) -> T + Sync) -> Vec<T> {
+    pub fn into_flat(mut self) -> Vec<T> {
+        match &mut self.parts[..] {
+            [ids] => std::mem::take(ids),
+            _ => self.flat(),
+        }
+    }
+
+    fn flat(&self) -> Vec<T> {
         let mut flat = vec![T::default(); self.parts.iter().map(Vec::len).sum()];
         huge_pages::ask_for_huge_pages(&mut flat);
         let mut rest = &mut flat[..];
@@ -205,22 +260,23 @@ impl Batch {
             copies.push((to, ids));
             rest = after;
         }
-        let copy = |(to, ids): (&mut [T], &[u32])| {
-            to.iter_mut().zip(ids).for_each(|(to, &id)| *to = convert(id));
-        };
+        let copy = |(to, ids): (&mut [T], &[T])| to.copy_from_slice(ids);
         match &self.pool {
             Some(pool) => pool.install(|| copies.into_par_iter().for_each(copy)),
             None => copies.into_iter().for_each(copy),
         }
         flat
     }
+}
 
-    /// [`Batch::flat`] of the ids as they are: nothing is copied if one thread made them all.
-    #[must_use]
-    pub fn into_ids(mut self) -> Vec<u32> {
-        match &mut self.parts[..] {
-            [ids] => std::mem::take(ids),
-            _ => self.flat(|id| id),
+impl<T: Id> Drop for Batch<'_, T> {
+    fn drop(&mut self) {
+        // The last that is put back is the first to be taken. After an error there are more workers than parts.
+        while let Some(mut worker) = self.workers.pop() {
+            let part = if self.parts.len() > self.workers.len() { self.parts.pop() } else { None };
+            let is_kept = |part: &Vec<T>| size_of::<T>() * part.capacity() <= MOST_KEPT;
+            *T::room(&mut worker) = part.filter(is_kept).unwrap_or_default();
+            self.encoder.put_back(worker);
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::pretokenizer::Pretokenizer;
 use crate::reader;
 use crate::special::{self, SpecialTokens};
 use crate::vocab::Vocab;
-pub use batch::Batch;
+pub use batch::{Batch, Id};
 use cache::PieceCache;
 use joints::{Joints, Memo};
 use merge::Merger;
@@ -77,6 +77,10 @@ pub struct Worker {
     memo: Memo,
     /// Where the first of some pieces begins, and where each ends.
     bounds: Vec<u32>,
+    /// Of a batch: ids of one text, and of all that this worker takes, in one of two types.
+    some_ids: Vec<u32>,
+    ids: Vec<u32>,
+    narrow_ids: Vec<u16>,
     _alive: Arc<()>,
 }
 
@@ -134,12 +138,12 @@ impl Encoder {
         monitor: &Monitor,
     ) -> Result<()> {
         let mut worker = self.worker();
-        let result = self.encode_parts(&mut worker, text, specials, ids, monitor);
+        let result = self.encode_parts(&mut worker, text, specials, ids, monitor, |_| ());
         self.put_back(worker);
         result
     }
 
-    /// [`Encoder::encode_with`] that looks at `monitor` every few milliseconds.
+    /// [`Encoder::encode_with`] that looks at `monitor` every few milliseconds; `take` may then take the ids there are.
     fn encode_parts(
         &self,
         worker: &mut Worker,
@@ -147,6 +151,7 @@ impl Encoder {
         mut specials: Specials<'_>,
         ids: &mut Vec<u32>,
         monitor: &Monitor,
+        mut take: impl FnMut(&mut Vec<u32>),
     ) -> Result<()> {
         if let Specials::Listed { allowed, refused } = specials {
             refuse(refused, text)?;
@@ -166,10 +171,13 @@ impl Encoder {
             };
             let (part, rest) = text.split_at(cut);
             self.encode_with(worker, part, specials, ids)?;
+            take(ids);
             text = rest;
             window = reader::CHUNK_BYTES;
         }
-        self.encode_with(worker, text, specials, ids)
+        self.encode_with(worker, text, specials, ids)?;
+        take(ids);
+        Ok(())
     }
 
     /// Takes a worker for a thread; give it back with [`Encoder::put_back`].
@@ -183,6 +191,9 @@ impl Encoder {
             merger: Merger::default(),
             memo: Memo::default(),
             bounds: vec![0; 1025],
+            some_ids: Vec::new(),
+            ids: Vec::new(),
+            narrow_ids: Vec::new(),
             _alive: self.alive.clone(),
         })
     }

@@ -1,12 +1,12 @@
 //! Python arguments -> core values, and ids -> arrays.
 
 use super::run::run_here;
-use crate::encoder::Batch;
+use crate::encoder::{Batch, Id};
 use crate::error::Error;
 use crate::token_file::Dtype;
 use crate::trainer::TieBreak;
 use crate::vocab::MAX_IDS;
-use numpy::IntoPyArray;
+use numpy::{IntoPyArray, PyArray1};
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyUnicodeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyList, PyString};
@@ -79,11 +79,12 @@ pub fn to_numpy(py: Python<'_>, ids: Vec<u32>, vocab_size: usize) -> Bound<'_, P
     }
 }
 
-/// [`to_numpy`] for the ids of many texts, one after the other.
-pub fn batch_to_numpy(py: Python<'_>, batch: Batch, vocab_size: usize) -> PyResult<Bound<'_, PyAny>> {
-    Ok(match Dtype::for_vocab(vocab_size) {
-        #[allow(clippy::cast_possible_truncation)] // the vocabulary fits
-        Dtype::Uint16 => run_here(py, || Ok(batch.flat(|id| id as u16)))?.into_pyarray(py).into_any(),
-        Dtype::Uint32 => run_here(py, || Ok(batch.into_ids()))?.into_pyarray(py).into_any(),
-    })
+/// The ids of many texts, one after the other, and where those of each text begin.
+pub fn batch_to_numpy<'py, T: Id + numpy::Element>(
+    py: Python<'py>,
+    batch: Batch<'_, T>,
+) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyArray1<u64>>)> {
+    let offsets = batch.offsets().into_pyarray(py);
+    let ids = run_here(py, || Ok(batch.into_flat()))?.into_pyarray(py);
+    Ok((ids.into_any(), offsets))
 }

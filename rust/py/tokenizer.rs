@@ -8,17 +8,17 @@ use super::counts::{Counting, Counts};
 use super::run::{run, run_here, run_with, send_texts};
 use super::stream::Stream;
 use super::token_file::{TokenFileOptions, listed_files};
-use crate::encoder::{Batch, Encoder, Specials};
+use crate::encoder::{Batch, Encoder, Id, Specials};
 use crate::monitor::Monitor;
 use crate::pretokenizer::Pretokenizer;
 use crate::reader::Inputs;
 use crate::special::{self, SpecialTokens};
-use crate::token_file;
+use crate::token_file::{self, Dtype};
 use crate::trainer::{self, Initial, TieBreak};
 use crate::vocab::{Vocab, show};
 use crate::vocab_file;
 use crate::word_counts::WordCounts;
-use numpy::{IntoPyArray, PyArray1, PyArrayMethods};
+use numpy::{PyArray1, PyArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 use std::borrow::Borrow;
@@ -134,13 +134,13 @@ impl Core {
         }
     }
 
-    fn encode_texts(
+    fn encode_texts<T: Id>(
         &self,
         texts: &Bound<'_, PyList>,
         allowed: Option<Vec<String>>,
         refused: Option<Vec<String>>,
         num_threads: Option<usize>,
-    ) -> PyResult<Batch> {
+    ) -> PyResult<Batch<'_, T>> {
         check_threads(num_threads)?;
         let items: Vec<Bound<'_, PyAny>> = texts.iter().collect();
         let one = |(index, item)| text_bytes(item).map_err(|error| at_text(texts.py(), error, index));
@@ -309,7 +309,7 @@ impl Core {
         num_threads: Option<usize>,
     ) -> PyResult<Bound<'py, PyList>> {
         let py = texts.py();
-        let batch = self.encode_texts(texts, allowed, disallowed, num_threads)?;
+        let batch = self.encode_texts::<u32>(texts, allowed, disallowed, num_threads)?;
         let lists: Vec<_> = batch.texts().map(|ids| PyList::new(py, ids)).collect::<PyResult<_>>()?;
         PyList::new(py, lists)
     }
@@ -322,9 +322,14 @@ impl Core {
         num_threads: Option<usize>,
     ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyArray1<u64>>)> {
         let py = texts.py();
-        let batch = self.encode_texts(texts, allowed, disallowed, num_threads)?;
-        let offsets = batch.offsets().into_pyarray(py);
-        Ok((batch_to_numpy(py, batch, self.vocab_size())?, offsets))
+        match Dtype::for_vocab(self.vocab_size()) {
+            Dtype::Uint16 => {
+                batch_to_numpy::<u16>(py, self.encode_texts(texts, allowed, disallowed, num_threads)?)
+            }
+            Dtype::Uint32 => {
+                batch_to_numpy::<u32>(py, self.encode_texts(texts, allowed, disallowed, num_threads)?)
+            }
+        }
     }
 
     fn stream(slf: Py<Self>, ordinary: bool) -> Stream {

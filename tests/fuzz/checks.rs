@@ -299,7 +299,7 @@ pub fn encode(data: &[u8]) {
     encoder.encode(text, Specials::Allowed, &mut allowed, &Monitor::default()).unwrap();
     assert_eq!(encoder.decode(allowed.iter().copied().map(i64::from)).unwrap(), text);
     let batch =
-        encoder.encode_batch(&[text, learn], Specials::Allowed, Some(1), &Monitor::default()).unwrap();
+        encoder.encode_batch::<u32>(&[text, learn], Specials::Allowed, Some(1), &Monitor::default()).unwrap();
     assert_eq!(batch.texts().next().unwrap(), allowed);
     let all = SpecialTokens::new(&[END.to_owned()]).unwrap();
     let refusing = Specials::Listed { allowed: &tinybpe::special::NONE, refused: &all };
