@@ -152,19 +152,16 @@ impl Encoder {
     ) -> std::result::Result<Part<T>, (usize, Error)> {
         let mut ids = std::mem::take(T::room(worker));
         ids.clear();
-        // Of a text, or a window of one: they stay in the second-level cache until they are in the type that is wanted.
         let mut some = std::mem::take(&mut worker.some_ids);
         huge_pages::reserve(&mut ids, stretches.num_bytes.min(MOST_RESERVED) / BYTES_PER_ID);
         let mut ends = Vec::new();
         while let Some(taken) = stretches.take(thread) {
             for index in taken {
-                let mut encode = || {
-                    monitor.check()?;
-                    self.encode_parts(worker, texts[index], specials, &mut some, monitor, |some| {
-                        ids.extend(some.drain(..).map(T::of));
-                    })
-                };
-                if let Err(error) = encode() {
+                let mut take = |some: &mut Vec<u32>| ids.extend(some.drain(..).map(T::of));
+                let encoded = monitor.check().and_then(|()| {
+                    self.encode_parts(worker, texts[index], specials, &mut some, &mut take, monitor)
+                });
+                if let Err(error) = encoded {
                     stretches.end_before(index);
                     return Err((index, error));
                 }

@@ -77,7 +77,7 @@ pub struct Worker {
     memo: Memo,
     /// Where the first of some pieces begins, and where each ends.
     bounds: Vec<u32>,
-    /// Of a batch: ids of one text, and of all that this worker takes, in one of two types.
+    /// Of a batch: ids of some pieces, and of all texts that this worker takes, in one of two types.
     some_ids: Vec<u32>,
     ids: Vec<u32>,
     narrow_ids: Vec<u16>,
@@ -138,20 +138,20 @@ impl Encoder {
         monitor: &Monitor,
     ) -> Result<()> {
         let mut worker = self.worker();
-        let result = self.encode_parts(&mut worker, text, specials, ids, monitor, |_| ());
+        let result = self.encode_parts(&mut worker, text, specials, ids, &mut |_| (), monitor);
         self.put_back(worker);
         result
     }
 
-    /// [`Encoder::encode_with`] that looks at `monitor` every few milliseconds; `take` may then take the ids there are.
+    /// [`Encoder::encode_with`] that looks at `monitor` every few milliseconds.
     fn encode_parts(
         &self,
         worker: &mut Worker,
         mut text: &[u8],
         mut specials: Specials<'_>,
         ids: &mut Vec<u32>,
+        take: &mut impl FnMut(&mut Vec<u32>),
         monitor: &Monitor,
-        mut take: impl FnMut(&mut Vec<u32>),
     ) -> Result<()> {
         if let Specials::Listed { allowed, refused } = specials {
             refuse(refused, text)?;
@@ -170,14 +170,11 @@ impl Encoder {
                 continue;
             };
             let (part, rest) = text.split_at(cut);
-            self.encode_with(worker, part, specials, ids)?;
-            take(ids);
+            self.encode_with(worker, part, specials, ids, take)?;
             text = rest;
             window = reader::CHUNK_BYTES;
         }
-        self.encode_with(worker, text, specials, ids)?;
-        take(ids);
-        Ok(())
+        self.encode_with(worker, text, specials, ids, take)
     }
 
     /// Takes a worker for a thread; give it back with [`Encoder::put_back`].
@@ -209,7 +206,8 @@ impl Encoder {
         }
     }
 
-    /// [`Encoder::encode`] with a worker that the caller holds.
+    /// [`Encoder::encode`] with a worker that the caller holds. Every thousand pieces, and in the end, `take` may take out the
+    /// ids that there are, while they lie in the nearest cache.
     ///
     /// # Errors
     /// As [`Encoder::encode`].
@@ -219,9 +217,10 @@ impl Encoder {
         text: &[u8],
         specials: Specials<'_>,
         ids: &mut Vec<u32>,
+        take: &mut impl FnMut(&mut Vec<u32>),
     ) -> Result<()> {
         let allowed = match specials {
-            Specials::Ordinary => return self.encode_ordinary(worker, text, ids),
+            Specials::Ordinary => return self.encode_ordinary(worker, text, ids, take),
             Specials::Allowed => &self.specials,
             Specials::Listed { allowed, refused } => {
                 refuse(refused, text)?;
@@ -238,16 +237,23 @@ impl Encoder {
         };
         allowed.split(
             text,
-            &mut (worker, ids),
-            |(worker, ids), text| self.encode_ordinary(worker, text, ids),
-            |(_, ids), found| {
+            &mut (worker, ids, take),
+            |(worker, ids, take), text| self.encode_ordinary(worker, text, ids, take),
+            |(_, ids, take), found| {
                 ids.push(special_id(found.index)?);
+                take(ids);
                 Ok(())
             },
         )
     }
 
-    fn encode_ordinary(&self, worker: &mut Worker, text: &[u8], ids: &mut Vec<u32>) -> Result<()> {
+    fn encode_ordinary(
+        &self,
+        worker: &mut Worker,
+        text: &[u8],
+        ids: &mut Vec<u32>,
+        take: &mut impl FnMut(&mut Vec<u32>),
+    ) -> Result<()> {
         let Worker { pretokenizer, cache, merger, memo, bounds, .. } = worker;
         let mut pieces = pretokenizer.pieces(text);
         bounds[0] = 0;
@@ -263,6 +269,7 @@ impl Encoder {
                     merger.encode(piece, &self.byte_ids, &self.pairs, ids);
                 }
             });
+            take(ids);
             bounds[0] = bounds[found];
         }
     }

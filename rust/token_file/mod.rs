@@ -169,9 +169,7 @@ impl Job<'_> {
             let workers =
                 reader::for_each_chunk(&pool, chunks, monitor, make_worker, |(worker, ids), text, chunk| {
                     let mut part = writer.empty_part();
-                    ids.clear();
-                    let outcome = self.encode(worker, text, chunk, ids, &mut part);
-                    dtype.append(ids, &mut part.bytes);
+                    let outcome = self.encode(worker, text, chunk, ids, &mut part, dtype);
                     part.checksum.update(&part.bytes);
                     writer.hand_over(chunk, outcome.map(|()| part), monitor)
                 })?;
@@ -182,7 +180,7 @@ impl Job<'_> {
         writer.finish()
     }
 
-    /// Encodes a chunk into `ids`, and notes in `part` where documents end.
+    /// Encodes a chunk, and notes where documents end.
     fn encode(
         &self,
         worker: &mut encoder::Worker,
@@ -190,23 +188,32 @@ impl Job<'_> {
         chunk: &Chunk,
         ids: &mut Vec<u32>,
         part: &mut Part,
+        dtype: Dtype,
     ) -> Result<()> {
         let specials = if self.ordinary { Specials::Ordinary } else { Specials::Allowed };
-        let mut text_bytes = 0;
+        // In text a document ends where its token stands; other documents get it.
+        let searched = self.end.filter(|_| matches!(chunk.content, Content::Text) && !self.ordinary);
+        let mut bytes = 0;
+        let mut take = |ids: &mut Vec<u32>, part: &mut Part| {
+            if let Some(end) = searched {
+                self.find_ends(end, ids, part.all.tokens, &mut bytes, &mut part.ends);
+            }
+            part.all.tokens += ids.len() as u64;
+            dtype.append(ids, &mut part.bytes);
+            ids.clear();
+        };
         let mut document = |document: &[u8], place: Place| {
-            self.encoder.encode_with(worker, document, specials, ids)?;
+            self.encoder.encode_with(worker, document, specials, ids, &mut |ids| take(ids, part))?;
             ids.extend(self.end);
-            text_bytes += document.len() as u64;
-            part.ends.push(End { tokens: ids.len() as u64, text_bytes, place });
+            take(ids, part);
+            part.all.text_bytes += document.len() as u64;
+            part.ends.push(End { place, ..part.all });
             Ok(())
         };
         match &chunk.content {
             Content::Text => {
-                self.encoder.encode_with(worker, text, specials, ids)?;
-                if let Some(end) = self.end.filter(|_| !self.ordinary) {
-                    self.find_ends(end, ids, &mut part.ends);
-                }
-                text_bytes = text.len() as u64;
+                self.encoder.encode_with(worker, text, specials, ids, &mut |ids| take(ids, part))?;
+                part.all.text_bytes = text.len() as u64;
             }
             Content::Lines => self.inputs.for_each_line(text, chunk, document)?,
             Content::Documents(ends) => {
@@ -217,16 +224,14 @@ impl Job<'_> {
                 }
             }
         }
-        part.all = End { tokens: ids.len() as u64, text_bytes, place: Place::default() };
         Ok(())
     }
 
-    /// The documents that end in text at the token `end`. Ids stand for the bytes of the text, all of them in order, so
-    /// their lengths tell the place.
-    fn find_ends(&self, end: u32, ids: &[u32], ends: &mut Vec<End>) {
+    /// The documents that end in text at the token `end`, of which `num_before` tokens and `bytes` stood before. Ids stand for the
+    /// bytes of the text, all of them in order, so their lengths tell the place.
+    fn find_ends(&self, end: u32, ids: &[u32], num_before: u64, bytes: &mut u64, ends: &mut Vec<End>) {
         let vocab = self.encoder.vocab();
-        let mut bytes = 0;
-        for (num_before, block) in (0..).step_by(END_BLOCK).zip(ids.chunks(END_BLOCK)) {
+        for (num_before, block) in (num_before..).step_by(END_BLOCK).zip(ids.chunks(END_BLOCK)) {
             // Nearly all hold none; without an early way out the compiler makes vector instructions of this.
             let num_ends: u32 = block.iter().map(|&id| u32::from(id == end)).sum();
             if num_ends == 0 && !self.needs_places {
@@ -234,10 +239,11 @@ impl Job<'_> {
             }
             for (tokens, &id) in (num_before + 1..).zip(block) {
                 if self.needs_places {
-                    bytes += vocab.token_bytes(id).map_or(0, <[u8]>::len) as u64;
+                    *bytes += vocab.token_bytes(id).map_or(0, <[u8]>::len) as u64;
                 }
                 if id == end {
-                    ends.push(End { tokens, text_bytes: bytes, place: Place { bytes, lines: 0 } });
+                    let place = Place { bytes: *bytes, lines: 0 };
+                    ends.push(End { tokens, text_bytes: *bytes, place });
                 }
             }
         }

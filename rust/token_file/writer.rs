@@ -28,7 +28,7 @@ pub(super) struct Part {
     pub checksum: Crc,
     /// Where documents end in it.
     pub ends: Vec<End>,
-    /// Its own end.
+    /// Its own end, so far.
     pub all: End,
 }
 
@@ -101,6 +101,7 @@ impl State {
             part.bytes.clear();
             part.checksum.reset();
             part.ends.clear();
+            part.all = End::default();
             self.spare.push(part);
         }
         Ok(())
