@@ -161,14 +161,8 @@ impl Vocab {
         merges: &[(B, B)],
         specials: Vec<(String, Option<u32>)>,
     ) -> std::result::Result<Vocab, Flaw> {
-        let mut total = 0;
-        for (_, bytes) in &tokens {
-            check_length(bytes.len(), &mut total, bytes)?;
-        }
-        let mut tokens: Vec<(u32, Arc<[u8]>)> = tokens.into_iter().map(|(id, b)| (id, b.into())).collect();
-        tokens.sort();
-        let specials = place_specials(&mut tokens, specials)?;
-        let mut vocab = Vocab::assemble(tokens, specials)?;
+        let tokens = tokens.into_iter().map(|(id, bytes)| (id, bytes.into())).collect();
+        let mut vocab = Vocab::without_merges(tokens, specials)?;
         vocab.merges.reserve_exact(merges.len());
         let mut joined = Vec::new();
         for (k, (left, right)) in merges.iter().enumerate() {
@@ -176,32 +170,75 @@ impl Vocab {
             joined.clear();
             joined.extend_from_slice(left);
             joined.extend_from_slice(right);
-            let id_of = |bytes: &[u8], what: &str| {
-                vocab.id_of(bytes).ok_or_else(|| {
-                    let why = if vocab.specials.iter().any(|s| s.content.as_bytes() == bytes) {
-                        "a special token, which no merge may use or make; give the special token another text"
-                    } else {
-                        "not a token of the vocabulary"
-                    };
-                    let text = format!(
-                        "merge {k} ({} + {}): the {what} {} is {why}",
-                        show(left),
-                        show(right),
-                        show(bytes)
-                    );
-                    Flaw { merge: Some(k), error: Error::Vocab(text) }
-                })
-            };
-            let merge = Merge {
-                left: id_of(left, "left part")?,
-                right: id_of(right, "right part")?,
-                id: id_of(&joined, "result")?,
-            };
+            let merge = vocab.merge_of(k, left, right, &joined)?;
             vocab.merges.push(merge);
         }
-        vocab.check_pairs_unique()?;
-        vocab.check_duplicates()?;
-        Ok(vocab)
+        vocab.check_merges()
+    }
+
+    /// [`Vocab::build`] with merges as ids, whose bytes fit together.
+    pub(crate) fn build_by_ids(
+        tokens: Vec<(u32, Arc<[u8]>)>,
+        merges: Vec<Merge>,
+        specials: Vec<(String, Option<u32>)>,
+    ) -> std::result::Result<Vocab, Flaw> {
+        let num_tokens = tokens.len();
+        let mut vocab = Vocab::without_merges(tokens, specials)?;
+        if vocab.num_tokens() - vocab.specials.len() < num_tokens {
+            // A token is special now, and perhaps a merge needs it.
+            for (k, &merge) in merges.iter().enumerate() {
+                let ((left, right), joined) = (vocab.parts(merge), vocab.token_bytes(merge.id));
+                vocab.merge_of(k, left, right, joined.unwrap_or_default())?;
+            }
+        }
+        vocab.merges = merges;
+        vocab.check_merges()
+    }
+
+    fn without_merges(
+        mut tokens: Vec<(u32, Arc<[u8]>)>,
+        specials: Vec<(String, Option<u32>)>,
+    ) -> Result<Vocab> {
+        let mut total = 0;
+        for (_, bytes) in &tokens {
+            check_length(bytes.len(), &mut total, bytes)?;
+        }
+        tokens.sort();
+        let specials = place_specials(&mut tokens, specials)?;
+        Vocab::assemble(tokens, specials)
+    }
+
+    /// Merge `k` by the bytes of its parts and of what it makes.
+    fn merge_of(
+        &self,
+        k: usize,
+        left: &[u8],
+        right: &[u8],
+        joined: &[u8],
+    ) -> std::result::Result<Merge, Flaw> {
+        let id_of = |bytes: &[u8], what: &str| {
+            self.id_of(bytes).ok_or_else(|| {
+                let why = if self.specials.iter().any(|s| s.content.as_bytes() == bytes) {
+                    "a special token, which no merge may use or make; give the special token another text"
+                } else {
+                    "not a token of the vocabulary"
+                };
+                let (left, right, bytes) = (show(left), show(right), show(bytes));
+                let text = format!("merge {k} ({left} + {right}): the {what} {bytes} is {why}");
+                Flaw { merge: Some(k), error: Error::Vocab(text) }
+            })
+        };
+        Ok(Merge {
+            left: id_of(left, "left part")?,
+            right: id_of(right, "right part")?,
+            id: id_of(joined, "result")?,
+        })
+    }
+
+    fn check_merges(self) -> std::result::Result<Vocab, Flaw> {
+        self.check_pairs_unique()?;
+        self.check_duplicates()?;
+        Ok(self)
     }
 
     /// Everything but the merges. `tokens` are ordinary and sorted by id.

@@ -9,14 +9,16 @@
 //!
 //! Cost: one look-up per pair that comes up while a token is put together, about three per byte.
 
-use super::{gpt2::Pair, in_file, join::Joiner, read_text, refuse};
+use super::{in_file, join::Joiner, read_text, refuse};
 use crate::{
     atomic,
     error::{Error, Result},
-    vocab::{Vocab, show},
+    vocab::{Merge, Vocab, show},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use std::{collections::HashMap, fmt::Write as _, ops::Range, path::Path, thread::ScopedJoinHandle};
+use std::{
+    collections::HashMap, fmt::Write as _, ops::Range, path::Path, sync::Arc, thread::ScopedJoinHandle,
+};
 
 /// Reads ranks and rebuilds the merges. `specials` are given with ids, or get the next free ones.
 ///
@@ -40,7 +42,7 @@ pub fn load_tiktoken(path: &Path, specials: &[(String, Option<u32>)]) -> Result<
         return refuse(path, None, text);
     }
     let merges = merges_of_ranks(&tokens).or_else(|reason| refuse(path, None, reason))?;
-    in_file(path, Vocab::build(tokens, &merges, specials.to_vec()), |_| 0).map_err(|e| match e {
+    in_file(path, Vocab::build_by_ids(tokens, merges, specials.to_vec()), |_| 0).map_err(|e| match e {
         // A merge has no line of its own here.
         Error::VocabFile { path, reason, .. } => Error::VocabFile { path, line: None, reason },
         other => other,
@@ -63,11 +65,11 @@ pub fn export_tiktoken(path: &Path, vocab: &Vocab) -> Result<()> {
         );
         return refuse(path, None, reason);
     }
-    let tokens: Vec<(u32, Vec<u8>)> =
-        vocab.tokens().filter(|(id, _)| !vocab.is_special(*id)).map(|(id, b)| (id, b.to_vec())).collect();
+    let ordinary = vocab.tokens().filter(|(id, _)| !vocab.is_special(*id));
+    let tokens: Vec<(u32, Arc<[u8]>)> = ordinary.map(|(id, bytes)| (id, bytes.into())).collect();
     let rebuilt = merges_of_ranks(&tokens).or_else(|reason| refuse(path, None, reason))?;
-    let own = vocab.merges().iter().map(|m| vocab.parts(*m));
-    let same = rebuilt.iter().zip(own.clone()).position(|(a, b)| (&a.0[..], &a.1[..]) != b);
+    let own = vocab.merges();
+    let same = rebuilt.iter().zip(own).position(|(a, b)| a != b);
     let differs = same.or_else(|| (rebuilt.len() != own.len()).then_some(rebuilt.len().min(own.len())));
     if let Some(k) = differs {
         let reason = format!(
@@ -84,7 +86,7 @@ pub fn export_tiktoken(path: &Path, vocab: &Vocab) -> Result<()> {
     atomic::write(path, text.as_bytes())
 }
 
-fn parse_line(line: &str) -> std::result::Result<(u32, Vec<u8>), String> {
+fn parse_line(line: &str) -> std::result::Result<(u32, Arc<[u8]>), String> {
     let shown = || show(line.as_bytes());
     let Some((token, rank)) = line.split_once(' ') else {
         return Err(format!("{} is not `base64 rank`", shown()));
@@ -98,11 +100,11 @@ fn parse_line(line: &str) -> std::result::Result<(u32, Vec<u8>), String> {
     }
     let rank = rank.parse().ok().filter(|r| *r < crate::vocab::MAX_IDS);
     let rank = rank.ok_or_else(|| format!("{}: ranks are below {}", shown(), crate::vocab::MAX_IDS))?;
-    Ok((rank, bytes))
+    Ok((rank, bytes.into()))
 }
 
 /// The merge behind each token of more than one byte. `tokens` are sorted by rank.
-fn merges_of_ranks(tokens: &[(u32, Vec<u8>)]) -> std::result::Result<Vec<Pair>, String> {
+fn merges_of_ranks(tokens: &[(u32, Arc<[u8]>)]) -> std::result::Result<Vec<Merge>, String> {
     let mut ranks = Ranks { of: HashMap::with_capacity(tokens.len()), of_two: vec![u32::MAX; 1 << 16] };
     let mut total = 0;
     let mut num_fit = tokens.len();
@@ -131,7 +133,7 @@ fn merges_of_ranks(tokens: &[(u32, Vec<u8>)]) -> std::result::Result<Vec<Pair>, 
             let thread = thread.map_err(|e| format!("cannot start a thread: {e}"))?;
             thread.join().unwrap_or_else(|_| Err("a thread ended before its work".into()))
         };
-        threads.into_iter().map(end).collect::<Vec<std::result::Result<Vec<Pair>, String>>>()
+        threads.into_iter().map(end).collect::<Vec<std::result::Result<Vec<Merge>, String>>>()
     });
     let mut merges = Vec::with_capacity(num_fit);
     for part in parts {
@@ -151,35 +153,42 @@ struct Ranks<'a> {
 }
 
 impl Ranks<'_> {
+    fn of(&self, part: &[u8]) -> Option<u32> {
+        match part {
+            &[left, right] => {
+                Some(self.of_two[usize::from(u16::from_be_bytes([left, right]))]).filter(|&r| r != u32::MAX)
+            }
+            _ => self.of.get(part).copied(),
+        }
+    }
+
     /// The merges behind the tokens of a range.
     fn merges(
         &self,
-        tokens: &[(u32, Vec<u8>)],
+        tokens: &[(u32, Arc<[u8]>)],
         range: Range<usize>,
-    ) -> std::result::Result<Vec<Pair>, String> {
+    ) -> std::result::Result<Vec<Merge>, String> {
         // Of the tokens of lower rank: nothing longer is a part, and hashing what is long takes long.
         let mut longest = tokens[..range.start].iter().map(|(_, bytes)| bytes.len()).max().unwrap_or(1);
         let mut merges = Vec::with_capacity(range.len());
         let mut joiner = Joiner::default();
         for (rank, bytes) in tokens[range].iter().filter(|(_, bytes)| bytes.len() > 1) {
             let lower = |start: usize, _, end: usize| {
-                let found = match &bytes[start..end] {
-                    &[left, right] => Some(self.of_two[usize::from(u16::from_be_bytes([left, right]))]),
-                    part if part.len() > longest => None,
-                    part => self.of.get(part).copied(),
-                };
-                found.filter(|r| r < rank)
+                let part = &bytes[start..end];
+                if part.len() > longest { None } else { self.of(part).filter(|r| r < rank) }
             };
             let starts = joiner.join(bytes.len(), lower);
             longest = longest.max(bytes.len());
-            let &[0, middle] = &starts[..] else {
+            let halves = if let &[0, middle] = &starts[..] { Some(bytes.split_at(middle)) } else { None };
+            let parts = halves.and_then(|(left, right)| self.of(left).zip(self.of(right)));
+            let Some((left, right)) = parts else {
                 return Err(format!(
                     "the token {} (rank {rank}) is not made of two tokens of lower rank: tokens of lower rank leave it in {} parts, so byte-pair encoding never gives it",
                     show(bytes),
                     starts.len()
                 ));
             };
-            merges.push((bytes[..middle].to_vec(), bytes[middle..].to_vec()));
+            merges.push(Merge { left, right, id: *rank });
         }
         Ok(merges)
     }
