@@ -439,6 +439,15 @@ fn a_pattern_that_calls_groups_is_refused() {
 
 // fault: V6
 #[test]
+fn a_pattern_that_depends_on_the_search_is_refused() {
+    for pattern in [r"a?\Kb", r"(?:\Gbc|b)+"] {
+        let error = Pretokenizer::new(pattern).unwrap_err();
+        assert!(error.to_string().contains("where a search begins"), "{error}");
+    }
+}
+
+// fault: V6
+#[test]
 fn a_catastrophic_pattern_is_an_error() {
     let pretokenizer = Pretokenizer::new(r"(?:(?:a|a)+(?=c))+b|\s+").unwrap();
     let text = format!("  {}", "a".repeat(60));

@@ -53,13 +53,17 @@ impl Custom {
     pub fn new(pattern: &str) -> Result<Self> {
         let refuse = |reason| Error::Pattern { pattern: pattern.to_owned(), reason };
         let invalid = |error| refuse(format!("not a valid regular expression: {error}"));
-        // The engine writes out what is called, and what that calls, nineteen deep: gigabytes for two calls of the whole.
-        if Expr::parse_tree(pattern).map_err(invalid)?.contains_subroutines {
-            let reason =
-                "it calls a group (`\\g`), which could take any amount of memory; write the group out";
-            return Err(refuse(reason.to_owned()));
-        }
-        Regex::new(pattern).map(Self).map_err(invalid)
+        let tree = Expr::parse_tree(pattern).map_err(invalid)?;
+        let is_of_search = |expr: &Expr| matches!(expr, Expr::KeepOut | Expr::ContinueFromPreviousMatchEnd);
+        let reason = if tree.contains_subroutines {
+            // The engine writes out what is called, and what that calls, nineteen deep: gigabytes for two calls of the whole.
+            "it calls a group (`\\g`), which could take any amount of memory; write the group out"
+        } else if tree.expr.has_descendant_or_self(is_of_search) {
+            "`\\K` and `\\G` make pieces depend on where a search begins; use look-behind instead"
+        } else {
+            return Regex::new(pattern).map(Self).map_err(invalid);
+        };
+        Err(refuse(reason.to_owned()))
     }
 
     pub fn pattern(&self) -> &str {
