@@ -34,6 +34,7 @@ pub mod pretokenizer;
 mod py;
 pub mod reader;
 pub mod special;
+mod threads;
 pub mod token_file;
 pub mod trainer;
 pub mod vocab;

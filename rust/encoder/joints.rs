@@ -30,15 +30,18 @@
 //! at most this much once for each token that begins there. Vocabularies without the properties above, and pieces so
 //! long that the bound matters, are merged.
 
-use super::longest::{NO_TOKEN, Trie};
+use super::longest::{NO_TOKEN, Trie, narrow};
 use super::pairs::{NO_RANK, PairTable};
 use crate::piece_key::prefix;
-use crate::vocab::Vocab;
+use crate::threads::share;
+use crate::vocab::{Merge, Vocab};
 
 /// Longest piece, in bytes, that is encoded here.
 pub(super) const LONGEST: usize = 256;
 /// Bits of the number of joints remembered: with eight bytes each they stay in the second-level cache.
 const MEMO_BITS: u32 = 13;
+/// Merges that a thread takes at a time.
+const MERGES_TAKEN: usize = 8192;
 /// Ids have 31 bits.
 const SOUND: u64 = 1 << 63;
 
@@ -107,15 +110,17 @@ impl Joints {
             reachable[id as usize] = true;
             listed.push((vocab.token_bytes(id)?, id));
         }
-        for (rank, merge) in (0..).zip(merges) {
+        let sound = share(merges.len(), MERGES_TAKEN, |ranks| {
+            let is_sound =
+                |(rank, merge): (u32, &Merge)| joints.is_sound(merge.left, merge.right, rank, pairs);
+            (narrow(ranks.start)..).zip(&merges[ranks]).map(is_sound).collect::<Vec<_>>()
+        });
+        for (merge, is_sound) in merges.iter().zip(sound.concat()) {
             let (left, right) = vocab.parts(*merge);
             let (last, first) = (*left.last()?, *right.first()?);
             joints.may_merge[usize::from(last)][usize::from(first >> 6)] |= 1 << (first & 63);
             // Its parts are, and they are still there, side by side, when its own merge comes.
-            if reachable[merge.left as usize]
-                && reachable[merge.right as usize]
-                && joints.is_sound(merge.left, merge.right, rank, pairs)
-            {
+            if is_sound && reachable[merge.left as usize] && reachable[merge.right as usize] {
                 reachable[merge.id as usize] = true;
                 listed.push((vocab.token_bytes(merge.id)?, merge.id));
             }

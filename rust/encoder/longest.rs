@@ -140,7 +140,8 @@ impl Trie {
     }
 }
 
-fn narrow(place: usize) -> u32 {
+/// A place as it is stored.
+pub(super) fn narrow(place: usize) -> u32 {
     u32::try_from(place).unwrap_or(FREE)
 }
 

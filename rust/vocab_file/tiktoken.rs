@@ -13,11 +13,18 @@ use super::{in_file, join::Joiner, read_text, refuse};
 use crate::{
     atomic,
     error::{Error, Result},
+    piece_key::{SHORT, hash, short_key},
+    threads::share,
     vocab::{Merge, Vocab, show},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use std::{
-    collections::HashMap, fmt::Write as _, ops::Range, path::Path, sync::Arc, thread::ScopedJoinHandle,
+    collections::HashMap,
+    fmt::Write as _,
+    hash::{BuildHasher, Hasher, RandomState},
+    ops::Range,
+    path::Path,
+    sync::Arc,
 };
 
 /// Reads ranks and rebuilds the merges. `specials` are given with ids, or get the next free ones.
@@ -105,14 +112,11 @@ fn parse_line(line: &str) -> std::result::Result<(u32, Arc<[u8]>), String> {
 
 /// The merge behind each token of more than one byte. `tokens` are sorted by rank.
 fn merges_of_ranks(tokens: &[(u32, Arc<[u8]>)]) -> std::result::Result<Vec<Merge>, String> {
-    let mut ranks = Ranks { of: HashMap::with_capacity(tokens.len()), of_two: vec![u32::MAX; 1 << 16] };
+    let mut ranks = Ranks::with_capacity(tokens.len());
     let mut total = 0;
     let mut num_fit = tokens.len();
     for (index, (rank, bytes)) in tokens.iter().enumerate() {
-        if let [left, right] = bytes[..] {
-            ranks.of_two[usize::from(u16::from_be_bytes([left, right]))] = *rank;
-        }
-        if let Some(first) = ranks.of.insert(&bytes[..], *rank) {
+        if let Some(first) = ranks.insert(bytes, *rank) {
             return Err(format!("{} is given twice, with ranks {first} and {rank}", show(bytes)));
         }
         total += bytes.len();
@@ -120,21 +124,8 @@ fn merges_of_ranks(tokens: &[(u32, Arc<[u8]>)]) -> std::result::Result<Vec<Merge
             num_fit = num_fit.min(index); // The vocabulary's own check names the limit.
         }
     }
-    // No merge needs another: threads share the work.
-    let num_threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let per_thread = num_fit.div_ceil(num_threads).max(TOKENS_PER_THREAD);
-    let parts = std::thread::scope(|scope| {
-        let start = |from: usize| {
-            let (ranks, to) = (&ranks, num_fit.min(from + per_thread));
-            std::thread::Builder::new().spawn_scoped(scope, move || ranks.merges(tokens, from..to))
-        };
-        let threads: Vec<_> = (0..num_fit).step_by(per_thread).map(start).collect();
-        let end = |thread: std::io::Result<ScopedJoinHandle<'_, _>>| {
-            let thread = thread.map_err(|e| format!("cannot start a thread: {e}"))?;
-            thread.join().unwrap_or_else(|_| Err("a thread ended before its work".into()))
-        };
-        threads.into_iter().map(end).collect::<Vec<std::result::Result<Vec<Merge>, String>>>()
-    });
+    // No merge needs another.
+    let parts = share(num_fit, TOKENS_TAKEN, |range| ranks.merges(tokens, range));
     let mut merges = Vec::with_capacity(num_fit);
     for part in parts {
         merges.extend(part?);
@@ -142,23 +133,39 @@ fn merges_of_ranks(tokens: &[(u32, Arc<[u8]>)]) -> std::result::Result<Vec<Merge
     Ok(merges)
 }
 
-/// Fewer are not worth a thread.
-const TOKENS_PER_THREAD: usize = 10_000;
+/// Tokens that a thread takes at a time.
+const TOKENS_TAKEN: usize = 8192;
 
 /// The ranks of tokens.
 struct Ranks<'a> {
-    of: HashMap<&'a [u8], u32>,
     /// Of two bytes: half of all look-ups are for these, and a table answers them without a cache miss.
-    of_two: Vec<u32>,
+    two: Vec<Option<u32>>,
+    /// Of up to [`SHORT`] bytes, which the keys hold: a slice would be one more miss.
+    short: HashMap<u128, u32, Seed>,
+    long: HashMap<&'a [u8], u32>,
 }
 
-impl Ranks<'_> {
-    fn of(&self, part: &[u8]) -> Option<u32> {
-        match part {
-            &[left, right] => {
-                Some(self.of_two[usize::from(u16::from_be_bytes([left, right]))]).filter(|&r| r != u32::MAX)
-            }
-            _ => self.of.get(part).copied(),
+impl<'a> Ranks<'a> {
+    fn with_capacity(num_tokens: usize) -> Self {
+        let seed = Seed(RandomState::new().hash_one(0));
+        let short = HashMap::with_capacity_and_hasher(num_tokens, seed);
+        Ranks { two: vec![None; 1 << 16], short, long: HashMap::new() }
+    }
+
+    /// Adds a token; returns the rank that it has already.
+    fn insert(&mut self, bytes: &'a [u8], rank: u32) -> Option<u32> {
+        match bytes {
+            &[left, right] => self.two[two(left, right)].replace(rank),
+            _ if bytes.len() <= SHORT => self.short.insert(short_key(bytes, 0, bytes.len()), rank),
+            _ => self.long.insert(bytes, rank),
+        }
+    }
+
+    fn of(&self, bytes: &[u8], part: Range<usize>) -> Option<u32> {
+        match &bytes[part.clone()] {
+            &[left, right] => self.two[two(left, right)],
+            part if part.len() > SHORT => self.long.get(part).copied(),
+            _ => self.short.get(&short_key(bytes, part.start, part.len())).copied(),
         }
     }
 
@@ -174,13 +181,13 @@ impl Ranks<'_> {
         let mut joiner = Joiner::default();
         for (rank, bytes) in tokens[range].iter().filter(|(_, bytes)| bytes.len() > 1) {
             let lower = |start: usize, _, end: usize| {
-                let part = &bytes[start..end];
-                if part.len() > longest { None } else { self.of(part).filter(|r| r < rank) }
+                let found = if end - start > longest { None } else { self.of(bytes, start..end) };
+                found.filter(|r| r < rank)
             };
             let starts = joiner.join(bytes.len(), lower);
             longest = longest.max(bytes.len());
-            let halves = if let &[0, middle] = &starts[..] { Some(bytes.split_at(middle)) } else { None };
-            let parts = halves.and_then(|(left, right)| self.of(left).zip(self.of(right)));
+            let middle = if let &[0, middle] = &starts[..] { middle } else { bytes.len() };
+            let parts = self.of(bytes, 0..middle).zip(self.of(bytes, middle..bytes.len()));
             let Some((left, right)) = parts else {
                 return Err(format!(
                     "the token {} (rank {rank}) is not made of two tokens of lower rank: tokens of lower rank leave it in {} parts, so byte-pair encoding never gives it",
@@ -191,5 +198,40 @@ impl Ranks<'_> {
             merges.push(Merge { left, right, id: *rank });
         }
         Ok(merges)
+    }
+}
+
+/// Both bytes as a number.
+fn two(left: u8, right: u8) -> usize {
+    usize::from(u16::from_be_bytes([left, right]))
+}
+
+/// Makes hashes of keys: what lands where is not for the author of a file to choose.
+#[derive(Clone, Copy)]
+struct Seed(u64);
+
+impl BuildHasher for Seed {
+    type Hasher = KeyHasher;
+
+    fn build_hasher(&self) -> KeyHasher {
+        KeyHasher(self.0)
+    }
+}
+
+struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u128(byte.into());
+        }
+    }
+
+    fn write_u128(&mut self, key: u128) {
+        self.0 = hash(key, self.0);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
