@@ -168,6 +168,8 @@ impl Encoder {
                 ends.push((index, ids.len()));
             }
         }
+        // A huge piece does not leave its memory behind.
+        some.shrink_to(1 << 16);
         worker.some_ids = some;
         Ok((ids, ends))
     }
