@@ -28,7 +28,7 @@ mod store;
 mod table;
 
 use crate::piece_key::{self, SHORT, short_key};
-use places::{BLOCK, Places, TOO_LONG};
+use places::{BLOCK, Places};
 use std::mem::MaybeUninit;
 use std::ops::Range;
 use store::Store;
@@ -41,6 +41,8 @@ const BITS: [(u32, u32); 2] = [(14, 20), (13, 17)];
 /// Longest piece of the third table, and bits of its number of slots.
 const LONG: usize = 255;
 const LONG_BITS: u32 = 15;
+/// In place of the key of a piece that is not for the first table: that of none, for its length is 0.
+const TOO_LONG: u128 = 1;
 
 /// The keys of a piece of up to [`MEDIUM`] bytes.
 #[inline]
@@ -114,6 +116,7 @@ impl PieceCache {
         while long != 0 {
             let piece = long.trailing_zeros() as usize;
             long &= long - 1;
+            places.keys[piece] = TOO_LONG;
             let (start, len) = (bounds[piece] as usize, (bounds[piece + 1] - bounds[piece]) as usize);
             if len <= MEDIUM {
                 self.medium.prefetch(self.medium.home(medium_keys(text, start, len)));

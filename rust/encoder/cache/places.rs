@@ -12,8 +12,6 @@ use crate::piece_key::{SHORT, short_key};
 
 /// Pieces looked up together.
 pub(super) const BLOCK: usize = 32;
-/// In place of the key of a longer piece: that of none, for its length is 0.
-pub(super) const TOO_LONG: u128 = 1;
 /// Any odd numbers, for the halves of a key each.
 const FACTORS: [[u64; 2]; 2] =
     [[0x9E37_79B9_7F4A_7C15, 0xD6E8_FEB8_6659_FD93], [0xA076_1D64_78BD_642F, 0xE703_7ED1_A0B4_28DB]];
@@ -29,22 +27,24 @@ pub(super) fn hash<const K: usize>(keys: [u128; K]) -> u64 {
     products.fold(0, std::ops::BitXor::bitxor)
 }
 
-/// The short pieces of a block.
+/// The short pieces of a block; what stands in the places of others means nothing.
 #[repr(align(64))]
 pub(super) struct Places {
     pub keys: [u128; BLOCK],
     /// The hash of each key, shifted.
     pub at: [u32; BLOCK],
+    #[cfg(target_arch = "x86_64")]
     has_avx512: bool,
 }
 
 impl Places {
     pub fn new() -> Self {
-        #[cfg(target_arch = "x86_64")]
-        let has_avx512 = has_avx512();
-        #[cfg(not(target_arch = "x86_64"))]
-        let has_avx512 = false;
-        Places { keys: [TOO_LONG; BLOCK], at: [0; BLOCK], has_avx512 }
+        Places {
+            keys: [0; BLOCK],
+            at: [0; BLOCK],
+            #[cfg(target_arch = "x86_64")]
+            has_avx512: has_avx512(),
+        }
     }
 
     /// Finds the keys of the pieces of `text` between `bounds`, and where in a table they belong: their hashes shifted by
@@ -75,7 +75,6 @@ impl Places {
                 tell(at as usize);
                 (self.keys[piece], self.at[piece]) = (key, at);
             } else {
-                self.keys[piece] = TOO_LONG;
                 long |= 1 << piece;
             }
         }
@@ -85,7 +84,7 @@ impl Places {
 
 #[cfg(target_arch = "x86_64")]
 mod avx512 {
-    use super::{BLOCK, FACTORS, Places, SHORT, TOO_LONG};
+    use super::{BLOCK, FACTORS, Places, SHORT};
     use std::arch::x86_64::{
         __m128i, _mm_cmpgt_epu32_mask, _mm_cvtsi32_si128, _mm_loadu_si128, _mm_set1_epi32, _mm_setr_epi8,
         _mm_storeu_si128, _mm_sub_epi32, _mm512_broadcast_i32x4, _mm512_castsi128_si512,
@@ -150,12 +149,6 @@ mod avx512 {
                 tell(at as usize);
             }
         }
-        // Their keys are rubbish.
-        let mut left = long;
-        while left != 0 {
-            places.keys[left.trailing_zeros() as usize] = TOO_LONG;
-            left &= left - 1;
-        }
         Some(long)
     }
 
@@ -186,8 +179,9 @@ mod tests {
             let found = |find: fn(&mut Places, &[u8], &[u32], u32) -> u32| {
                 let mut places = Places::new();
                 let long = find(&mut places, &text, &bounds, shift);
-                let places = places.keys.into_iter().zip(places.at).filter(|&(key, _)| key != TOO_LONG);
-                (long, places.collect::<Vec<_>>())
+                let is_short = |piece: &usize| long >> piece & 1 == 0;
+                let short = (0..BLOCK).filter(is_short).map(|piece| (places.keys[piece], places.at[piece]));
+                (long, short.collect::<Vec<_>>())
             };
             let best = found(|places, text, bounds, shift| places.find(text, bounds, shift, |_| ()));
             let portable = found(|places, text, bounds, shift| places.find_portable(text, bounds, shift, |_| ()));
