@@ -73,8 +73,7 @@ pub fn check_threads(num_threads: Option<usize>) -> PyResult<()> {
 /// Token ids as `NumPy` holds them, in the smallest type for the vocabulary.
 pub fn to_numpy(py: Python<'_>, ids: Vec<u32>, vocab_size: usize) -> Bound<'_, PyAny> {
     match Dtype::for_vocab(vocab_size) {
-        #[allow(clippy::cast_possible_truncation)] // the vocabulary fits
-        Dtype::Uint16 => ids.into_iter().map(|id| id as u16).collect::<Vec<_>>().into_pyarray(py).into_any(),
+        Dtype::Uint16 => ids.into_iter().map(u16::of).collect::<Vec<_>>().into_pyarray(py).into_any(),
         Dtype::Uint32 => ids.into_pyarray(py).into_any(),
     }
 }

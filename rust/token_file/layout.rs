@@ -10,6 +10,7 @@
 //! All ids are little-endian, all document ends uint64 token offsets. Headers have a fixed size, so a file is written in one
 //! pass and its header once more at the end, when the number of tokens is known.
 
+use crate::encoder::Id;
 use crate::error::{Error, Result};
 use std::path::Path;
 
@@ -82,8 +83,8 @@ impl Dtype {
 
     pub(super) fn append(self, ids: &[u32], bytes: &mut Vec<u8>) {
         match self {
-            #[allow(clippy::cast_possible_truncation)] // `choose` made sure that every id fits
-            Dtype::Uint16 => bytes.extend(ids.iter().flat_map(|&id| (id as u16).to_le_bytes())),
+            // `choose` made sure that every id fits.
+            Dtype::Uint16 => bytes.extend(ids.iter().flat_map(|&id| u16::of(id).to_le_bytes())),
             Dtype::Uint32 => bytes.extend(ids.iter().flat_map(|&id| id.to_le_bytes())),
         }
     }
