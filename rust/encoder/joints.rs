@@ -30,11 +30,11 @@
 //! at most this much once for each token that begins there. Vocabularies without the properties above, and pieces so
 //! long that the bound matters, are merged.
 
-use super::longest::{NO_TOKEN, Trie, narrow};
+use super::longest::{NO_TOKEN, Trie};
 use super::pairs::{NO_RANK, PairTable};
 use crate::piece_key::prefix;
 use crate::threads::share;
-use crate::vocab::{Merge, Vocab};
+use crate::vocab::Vocab;
 
 /// Longest piece, in bytes, that is encoded here.
 pub(super) const LONGEST: usize = 256;
@@ -111,9 +111,11 @@ impl Joints {
             listed.push((vocab.token_bytes(id)?, id));
         }
         let sound = share(merges.len(), MERGES_TAKEN, |ranks| {
-            let is_sound =
-                |(rank, merge): (u32, &Merge)| joints.is_sound(merge.left, merge.right, rank, pairs);
-            (narrow(ranks.start)..).zip(&merges[ranks]).map(is_sound).collect::<Vec<_>>()
+            let is_sound = |rank: usize| {
+                let before = u32::try_from(rank).unwrap_or(NO_RANK);
+                joints.is_sound(merges[rank].left, merges[rank].right, before, pairs)
+            };
+            ranks.map(is_sound).collect::<Vec<_>>()
         });
         for (merge, is_sound) in merges.iter().zip(sound.concat()) {
             let (left, right) = vocab.parts(*merge);

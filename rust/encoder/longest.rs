@@ -140,8 +140,7 @@ impl Trie {
     }
 }
 
-/// A place as it is stored.
-pub(super) fn narrow(place: usize) -> u32 {
+fn narrow(place: usize) -> u32 {
     u32::try_from(place).unwrap_or(FREE)
 }
 
