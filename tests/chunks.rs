@@ -7,15 +7,16 @@ use tinybpe::pretokenizer::Pretokenizer;
 use tinybpe::reader::{ChunkReader, Chunks, Inputs};
 use tinybpe::special::SpecialTokens;
 
-const PATTERNS: [&str; 4] = ["gpt2", "cl100k", "o200k", r"\w+|\W"];
+const PATTERNS: [&str; 7] = ["gpt2", "cl100k", "o200k", "deepseek", "bloom", r"\w+|\W", r"(?<=a)b|\w+|\W"];
 
 /// Pieces and special tokens of a text.
 fn pieces(text: &[u8], pretokenizer: &Pretokenizer, specials: &SpecialTokens) -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     let ordinary = |all: &mut Vec<Vec<u8>>, text: &[u8]| {
         let (mut start, mut ends) = (0, [0; 7]);
+        let mut pieces = pretokenizer.pieces(text);
         while start < text.len() {
-            let found = pretokenizer.next_ends(text, start, &mut ends)?;
+            let found = pieces.next_ends(&mut ends)?;
             for &end in &ends[..found] {
                 all.push(text[start..end as usize].to_vec());
                 start = end as usize;

@@ -23,8 +23,9 @@ fn trained(texts: &[&[u8]], num_merges: usize, pattern: &str) -> (Encoder, Merge
 
 fn split<'a>(text: &'a [u8], pretokenizer: &Pretokenizer) -> Vec<&'a [u8]> {
     let (mut start, mut pieces, mut ends) = (0, Vec::new(), [0; 5]);
+    let mut batches = pretokenizer.pieces(text);
     while start < text.len() {
-        let found = pretokenizer.next_ends(text, start, &mut ends).unwrap();
+        let found = batches.next_ends(&mut ends).unwrap();
         for &end in &ends[..found] {
             pieces.push(&text[start..end as usize]);
             start = end as usize;

@@ -1,6 +1,8 @@
-//! The `cl100k` pattern as a scanner: contractions in any case, words with one character of nearly any kind before
-//! them, numbers of at most three digits, others with the newlines behind them, whitespace runs cut after their last
-//! newline.
+//! The `cl100k` pattern and its family as a scanner: contractions in any case, words with one character of nearly any kind
+//! before them, numbers of a few digits, others with the newlines after them, whitespace runs cut after their last newline.
+//!
+//! The members of the family differ in the digits of a number and in whether marks are letters (`qwen2`: one digit;
+//! `qwen3.5`: one digit, and marks are letters; `nanochat`: two digits).
 //!
 //! This is the original spelling, which Hugging Face and Llama 3 use. `tiktoken` 0.8 and later puts `\s++$` before
 //! `\s*[\r\n]+` and thereby cuts whitespace at the end of a text differently; that spelling works as a custom pattern.
@@ -14,17 +16,41 @@ use super::{
     classes::{Classes, END, LETTER, NEWLINE, NUMBER, OTHER, SPACE, contraction_any_case},
 };
 
-pub const PATTERN: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+/// A member of the family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// The most digits of a number.
+    pub digits: u8,
+    /// Marks are letters.
+    pub marks: bool,
+}
+
+impl Options {
+    /// The pattern.
+    pub fn pattern(self) -> String {
+        let number = number(self.digits);
+        let (letter, other) =
+            if self.marks { (r"[\p{L}\p{M}]", r"\p{L}\p{M}") } else { (r"\p{L}", r"\p{L}") };
+        format!(
+            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{{L}}\p{{N}}]?{letter}+|{number}| ?[^\s{other}\p{{N}}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+        )
+    }
+}
+
+/// The pattern of a number.
+pub fn number(digits: u8) -> String {
+    if digits == 1 { r"\p{N}".to_owned() } else { format!(r"\p{{N}}{{1,{digits}}}") }
+}
 
 /// The end of the piece that starts at `at`, which lies within `text`.
 #[inline]
-pub fn piece_end(classes: &Classes, text: &[u8], at: usize) -> usize {
+fn piece_end(classes: &Classes, digits: u8, text: &[u8], at: usize) -> usize {
     let (class, len) = classes.at(text, at);
     if class & LETTER != 0 {
         return classes.run(text, at + len, LETTER);
     }
     if class & NUMBER != 0 {
-        return number_end(classes, text, at + len);
+        return number_end(classes, digits, text, at + len);
     }
     if class == END {
         return at + 1;
@@ -50,10 +76,10 @@ pub fn piece_end(classes: &Classes, text: &[u8], at: usize) -> usize {
     classes.newline_or_space_end(text, at)
 }
 
-/// The end of `\p{N}{1,3}` whose first number ends at `at`.
+/// The end of a number of at most `digits` digits, the first of which ends at `at`.
 #[inline]
-pub fn number_end(classes: &Classes, text: &[u8], mut at: usize) -> usize {
-    for _ in 0..2 {
+pub fn number_end(classes: &Classes, digits: u8, text: &[u8], mut at: usize) -> usize {
+    for _ in 1..digits {
         let (class, len) = classes.at(text, at);
         if class & NUMBER == 0 {
             break;
@@ -63,21 +89,26 @@ pub fn number_end(classes: &Classes, text: &[u8], mut at: usize) -> usize {
     at
 }
 
-/// The pattern for the block scanner.
+/// A member of the family for the block scanner.
 #[derive(Clone, Copy)]
-pub struct Cl100k<'a>(pub &'a Classes);
+pub struct Cl100k<'a> {
+    /// The classes, in which marks may be letters.
+    pub classes: &'a Classes,
+    /// The most digits of a number.
+    pub digits: u8,
+}
 
 impl Rules for Cl100k<'_> {
     const STOP: u8 = SPACE | NUMBER;
 
     #[inline(always)]
     fn classes(&self) -> &Classes {
-        self.0
+        self.classes
     }
 
     #[inline(always)]
     fn piece_end(self, text: &[u8], at: usize) -> usize {
-        piece_end(self.0, text, at)
+        piece_end(self.classes, self.digits, text, at)
     }
 
     #[inline(always)]
@@ -87,7 +118,10 @@ impl Rules for Cl100k<'_> {
         let behind_other = reach(other << 1, newline);
         // Letters are taken along by whitespace other than a newline, and by another character that is a piece so far.
         let letter_start = first(letter) & ((newline | number | (other & !block.whole(other_start))) << 1);
-        let starts = other_start | letter_start | number_starts(number) | space_starts(block, behind_other);
+        let starts = other_start
+            | letter_start
+            | number_starts(number, self.digits)
+            | space_starts(block, behind_other);
         // An apostrophe has taken the letters behind it along; a contraction ends sooner.
         let mut quotes = quote & other_start & (letter >> 1);
         let mut contraction_ends = 0;
@@ -103,15 +137,22 @@ impl Rules for Cl100k<'_> {
     }
 }
 
-/// The starts of numbers, three digits at the most.
+/// The starts of numbers of at most `digits` digits.
 #[inline(always)]
-pub fn number_starts(number: u64) -> u64 {
+pub fn number_starts(number: u64, digits: u8) -> u64 {
+    if digits == 1 {
+        return number;
+    }
     let mut starts = first(number);
-    let has_two_before = number & (number << 1) & (number << 2);
-    let mut next = (starts << 3) & has_two_before;
+    // The digits that end as many digits as a number has, or more.
+    let mut last = number & (number << 1);
+    for _ in 2..digits {
+        last &= last << 1;
+    }
+    let mut next = (starts << digits) & last;
     while next != 0 {
         starts |= next;
-        next = (next << 3) & has_two_before;
+        next = (next << digits) & last;
     }
     starts
 }
@@ -146,23 +187,4 @@ pub fn space_starts(block: &Block, taken: u64) -> u64 {
 #[inline(always)]
 fn last_bit(mask: u64) -> u64 {
     mask.checked_ilog2().map_or(0, |bit| 1 << bit)
-}
-
-/// Whether cutting between two characters never changes the pieces.
-///
-/// * After a letter: every piece with a letter in it ends with its letters (a contraction ends with one too).
-/// * After a number: so does every piece with a number.
-/// * After another character: a letter may join it and so may newlines; a number or other whitespace may not.
-/// * After a newline: `\s*[\r\n]+` and the newlines behind other characters both end there, unless whitespace goes on:
-///   a later newline would be taken into the same piece.
-/// * After other whitespace: the run is one piece at the end of a text and two before other characters.
-pub fn is_safe_cut(classes: &Classes, before: char, after: char) -> bool {
-    let (class, next) = (classes.of(before), classes.of(after));
-    if class & (LETTER | NUMBER) != 0 {
-        class & next & (LETTER | NUMBER) == 0
-    } else if class & OTHER != 0 {
-        next & (NUMBER | SPACE) != 0 && next & NEWLINE == 0
-    } else {
-        class & NEWLINE != 0 && next & SPACE == 0
-    }
 }

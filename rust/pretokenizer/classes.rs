@@ -35,10 +35,20 @@ pub const END: u8 = 0;
 const NUM_CODE_POINTS: usize = 0x11_0000;
 
 /// The class of each code point; surrogates, which are no characters, have [`END`].
+#[derive(Debug)]
 pub struct Classes(Box<[u8; NUM_CODE_POINTS]>);
 
 /// The table. A scanner takes the reference once per batch, so its inner loop does not pay for the check.
 pub static CLASSES: LazyLock<Classes> = LazyLock::new(Classes::new);
+
+/// The same with marks as letters: for patterns with `[\p{L}\p{M}]` where others have `\p{L}`.
+pub static CLASSES_WITH_MARKS: LazyLock<Classes> = LazyLock::new(|| {
+    let mut classes = Classes::new();
+    for class in classes.0.iter_mut().filter(|class| **class & MARK != 0) {
+        *class = LETTER;
+    }
+    classes
+});
 
 impl Classes {
     fn new() -> Self {
@@ -54,6 +64,17 @@ impl Classes {
             set(&mut table, class, |old| old | bit);
         }
         table[0xD800..0xE000].fill(END);
+        Self(table)
+    }
+
+    /// A table of other classes than those above: ranges of code points, each with its class. What is in none has [`END`].
+    pub fn of_ranges(ranges: &[(u32, u32, u8)]) -> Self {
+        let mut table: Box<[u8; NUM_CODE_POINTS]> = vec![END; NUM_CODE_POINTS]
+            .try_into()
+            .unwrap_or_else(|_| unreachable!("the length is the type's"));
+        for &(first, last, class) in ranges {
+            table[first as usize..=last as usize].fill(class);
+        }
         Self(table)
     }
 

@@ -1,6 +1,6 @@
 //! Any other pattern, through `fancy-regex`.
 //!
-//! A match is a piece, what lies between two matches is a piece too, empty matches are skipped. The engine bounds its
+//! A match is a piece, what lies between two matches is a piece too; where the pattern matches nothing text is cut. The engine bounds its
 //! own backtracking; a pattern that runs into that bound on some text gives an error, never a wrong split.
 //!
 //! The regex sees a whole run of valid UTF-8, so look-behind and `\b` work across pieces. Handing it the rest of the
@@ -27,22 +27,6 @@ impl<'t> Run<'t> {
         Self { start, text: valid }
     }
 
-    /// The run that holds the byte at `position`; empty if that byte is invalid.
-    pub fn around(text: &'t [u8], position: usize) -> Self {
-        let mut start = 0;
-        for chunk in text.utf8_chunks() {
-            let end = start + chunk.valid().len();
-            if position < end {
-                return Self { start, text: chunk.valid() };
-            }
-            start = end + chunk.invalid().len();
-            if position < start {
-                break;
-            }
-        }
-        Self { start: position, text: "" }
-    }
-
     /// Where the run ends in the whole text.
     pub fn end(&self) -> usize {
         self.start + self.text.len()
@@ -50,52 +34,60 @@ impl<'t> Run<'t> {
 }
 
 impl Custom {
+    /// Compiles a pattern.
     pub fn new(pattern: &str) -> Result<Self> {
-        let refuse = |reason| Error::Pattern { pattern: pattern.to_owned(), reason };
-        let invalid = |error| refuse(format!("not a valid regular expression: {error}"));
-        let tree = Expr::parse_tree(pattern).map_err(invalid)?;
-        let is_of_search = |expr: &Expr| matches!(expr, Expr::KeepOut | Expr::ContinueFromPreviousMatchEnd);
-        let reason = if tree.contains_subroutines {
-            // The engine writes out what is called, and what that calls, nineteen deep: gigabytes for two calls of the whole.
-            "it calls a group (`\\g`), which could take any amount of memory; write the group out"
-        } else if tree.expr.has_descendant_or_self(is_of_search) {
-            "`\\K` and `\\G` make pieces depend on where a search begins; use look-behind instead"
-        } else {
-            return Regex::new(pattern).map(Self).map_err(invalid);
-        };
-        Err(refuse(reason.to_owned()))
+        check(pattern)?;
+        Regex::new(pattern).map(Self).map_err(|error| invalid(pattern, &error))
     }
 
     pub fn pattern(&self) -> &str {
         self.0.as_str()
     }
 
-    /// The ends of the pieces of `run` from `start` on, at most `ends.len()`; returns how many.
+    /// Writes the ends of the next pieces of `text` from `start` on; returns how many: `ends.len()` unless the text is done.
+    /// `run` is where the last call left it.
+    pub fn next_ends<'t>(
+        &self,
+        text: &'t [u8],
+        start: usize,
+        run: &mut Run<'t>,
+        ends: &mut [u32],
+    ) -> Result<usize> {
+        let (mut num_ends, mut start) = (0, start);
+        while num_ends < ends.len() && start < text.len() {
+            if start >= run.end() {
+                *run = Run::starting_at(text, start);
+            }
+            let new_ends = self.ends_in_run(*run, start, &mut ends[num_ends..])?;
+            if new_ends == 0 {
+                ends[num_ends] = u32::try_from(start + 1).unwrap_or(u32::MAX); // an invalid byte
+                num_ends += 1;
+            }
+            num_ends += new_ends;
+            start = ends[num_ends - 1] as usize;
+        }
+        Ok(num_ends)
+    }
+
     #[expect(
         clippy::cast_possible_truncation,
-        reason = "the caller has checked that the text is below 4 GiB"
+        reason = "texts are shorter than 4 GiB: `Pretokenizer::check_length`"
     )]
-    pub fn next_ends(&self, run: Run, start: usize, ends: &mut [u32]) -> Result<usize> {
+    fn ends_in_run(&self, run: Run, start: usize, ends: &mut [u32]) -> Result<usize> {
         let text = run.text;
         let mut num_ends = 0;
         let mut piece = start - run.start;
-        let mut search = piece; // ahead of `piece` after an empty match
+        let mut search = piece; // after `piece` where the pattern matches nothing
         while num_ends < ends.len() && piece < text.len() {
-            let (from, to) = match self.find(run, search)? {
-                Some((from, to)) if to > from.max(piece) => (from.max(piece), to),
-                Some((_, to)) if to.max(search) < text.len() => {
-                    search = next_character(text, to.max(search));
-                    continue;
-                }
-                _ => (text.len(), text.len()),
-            };
+            let (from, to) = self.find(run, search)?.unwrap_or((text.len(), text.len()));
             for end in [from, to] {
                 if end > piece && num_ends < ends.len() {
                     ends[num_ends] = (run.start + end) as u32;
                     num_ends += 1;
-                    (piece, search) = (end, end);
+                    piece = end;
                 }
             }
+            search = if from == to && to == piece { next_character(text, to) } else { piece };
         }
         Ok(num_ends)
     }
@@ -113,6 +105,26 @@ impl Custom {
             }),
         }
     }
+}
+
+/// Refuses a pattern that is no regular expression, or one with which pieces would depend on how they are looked for.
+pub fn check(pattern: &str) -> Result<()> {
+    let tree = Expr::parse_tree(pattern).map_err(|error| invalid(pattern, &error))?;
+    let is_of_search = |expr: &Expr| matches!(expr, Expr::KeepOut | Expr::ContinueFromPreviousMatchEnd);
+    let reason = if tree.contains_subroutines {
+        // The engine writes out what is called, and what that calls, nineteen deep: gigabytes for two calls of the whole.
+        "it calls a group (`\\g`), which could take any amount of memory; write the group out"
+    } else if tree.expr.has_descendant_or_self(is_of_search) {
+        "`\\K` and `\\G` make pieces depend on where a search begins; use look-behind instead"
+    } else {
+        return Ok(());
+    };
+    Err(Error::Pattern { pattern: pattern.to_owned(), reason: reason.to_owned() })
+}
+
+fn invalid(pattern: &str, error: &fancy_regex::Error) -> Error {
+    let reason = format!("not a valid regular expression: {error}");
+    Error::Pattern { pattern: pattern.to_owned(), reason }
 }
 
 /// The start of the character after the one at `at`, which is no more than the length of the text.

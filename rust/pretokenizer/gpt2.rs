@@ -11,16 +11,11 @@ use super::{
 
 pub const PATTERN: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
 
-/// The spelling of `tiktoken` 0.8 and later, which is the same function: possessive quantifiers where nothing could be
-/// given back, `\s++$` for what `\s+(?!\S)` takes at the end, `\s` for the one character that `\s+` would meet last.
-pub const TIKTOKEN_PATTERN: &str =
-    r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s";
-
 const RUNS: u8 = LETTER | NUMBER | OTHER;
 
 /// The end of the piece that starts at `at`, which lies within `text`.
 #[inline]
-pub fn piece_end(classes: &Classes, text: &[u8], at: usize) -> usize {
+fn piece_end(classes: &Classes, text: &[u8], at: usize) -> usize {
     let (class, len) = classes.at(text, at);
     if class & SPACE != 0 {
         if text[at] == b' ' {
@@ -78,16 +73,4 @@ impl Rules for Gpt2<'_> {
         }
         starts
     }
-}
-
-/// Whether cutting between two characters never changes the pieces.
-///
-/// A run of letters, numbers or others ends where another class begins, in the whole text as in the left part alone;
-/// only an apostrophe may take the letters of a contraction with it. A whitespace run before the cut is one piece at the
-/// end of a text and two before other characters, so no cut after whitespace is safe.
-pub fn is_safe_cut(classes: &Classes, before: char, after: char) -> bool {
-    let (class, next) = (classes.of(before), classes.of(after));
-    class & RUNS != 0
-        && class & next & RUNS == 0
-        && !(before == '\'' && matches!(after, 's' | 't' | 'm' | 'd' | 'r' | 'v' | 'l'))
 }

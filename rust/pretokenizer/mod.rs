@@ -14,129 +14,178 @@
 
 #![allow(clippy::inline_always, reason = "the block scanner must be compiled as one function: see `simd`")]
 
+mod automaton;
 mod blocks;
 mod cl100k;
 mod classes;
 mod custom;
 mod gpt2;
+mod named;
 mod o200k;
+mod sequence;
 mod simd;
+mod stages;
 
 use crate::error::{Error, Result};
-use blocks::fill;
-use cl100k::Cl100k;
-use classes::CLASSES;
-use custom::{Custom, Run};
-use gpt2::Gpt2;
-use o200k::O200k;
+use automaton::Compiled;
+use custom::Custom;
+use named::{Family, Patterns};
+pub use named::{NAMED, Named};
 use simd::Level;
+use stages::{Cursor, Stage};
+use std::sync::Arc;
 
-/// A pattern, ready to split text. Clones are cheap; give each thread its own, since a custom pattern has scratch space.
+/// A pattern, ready to split text. Clones are cheap; give each thread its own, since a regex engine has scratch space.
 #[derive(Clone, Debug)]
 pub struct Pretokenizer {
-    kind: Kind,
+    regexes: Arc<[String]>,
+    pattern: Arc<str>,
+    name: Option<&'static str>,
+    /// The block scanner, if it knows the pattern.
+    family: Option<Family>,
+    stages: Vec<Stage>,
+    not_compiled: Option<Arc<str>>,
     level: Level,
 }
 
-#[derive(Clone, Debug)]
-enum Kind {
-    Gpt2,
-    Cl100k,
-    O200k,
-    Custom(Custom),
-}
-
-impl Default for Pretokenizer {
-    /// The `gpt2` pattern.
-    fn default() -> Self {
-        Self::from(Kind::Gpt2)
-    }
-}
-
-impl From<Kind> for Pretokenizer {
-    fn from(kind: Kind) -> Self {
-        Self { kind, level: Level::best() }
-    }
-}
-
 impl Pretokenizer {
-    /// Makes a pretokenizer from a name (`gpt2`, `cl100k`, `o200k`) or from a regex. The canonical spelling of a named
-    /// pattern gives the named one.
+    /// Makes a pretokenizer from a name of [`NAMED`], from a regex, or from a sequence as [`Pretokenizer::pattern`] writes it.
+    /// A regex that splits every text as a named pattern does is as fast as that.
     ///
     /// # Errors
-    /// [`Error::Pattern`] if the regex does not compile.
+    /// [`Error::Pattern`] if the regex does not compile, or if what looks like a name is none.
     pub fn new(pattern: &str) -> Result<Self> {
-        Ok(Self::from(match pattern {
-            "gpt2" | gpt2::PATTERN | gpt2::TIKTOKEN_PATTERN => Kind::Gpt2,
-            "cl100k" | cl100k::PATTERN => Kind::Cl100k,
-            "o200k" | o200k::PATTERN => Kind::O200k,
-            _ => Kind::Custom(Custom::new(pattern)?),
-        }))
+        if let Some(named) = named::find(pattern) {
+            return match named.patterns {
+                Patterns::Family(family) => Self::build(&[&family.pattern()], Some(named.name)),
+                Patterns::Regexes(regexes) => Self::build(regexes, Some(named.name)),
+            };
+        }
+        if !pattern.is_empty()
+            && pattern.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+        {
+            let names: Vec<_> = NAMED.iter().map(|named| named.name).collect();
+            return Err(Error::Pattern {
+                pattern: pattern.to_owned(),
+                reason: format!("no pattern has this name; give a regex or one of {}", names.join(", ")),
+            });
+        }
+        match sequence::parse(pattern)? {
+            Some(patterns) => Self::sequence(&patterns),
+            None => Self::sequence(&[pattern]),
+        }
     }
 
-    /// The regex: the canonical spelling of a named pattern, a custom one as it was given.
+    /// Makes a pretokenizer from regexes, each of which splits the pieces of the one before.
+    ///
+    /// # Errors
+    /// As [`Pretokenizer::new`]; if there is none.
+    pub fn sequence<S: AsRef<str>>(regexes: &[S]) -> Result<Self> {
+        let regexes: Vec<&str> = regexes.iter().map(AsRef::as_ref).collect();
+        let is_these =
+            |named: &&Named| matches!(named.patterns, Patterns::Regexes(patterns) if regexes == patterns);
+        Self::build(&regexes, NAMED.iter().find(is_these).map(|named| named.name))
+    }
+
+    fn build(regexes: &[&str], name: Option<&'static str>) -> Result<Self> {
+        regexes.iter().try_for_each(|regex| custom::check(regex))?;
+        if regexes.is_empty() {
+            return Err(Error::Pattern {
+                pattern: String::new(),
+                reason: "the sequence has no pattern; give one".into(),
+            });
+        }
+        let mut reasons = Vec::new();
+        let compiled = automaton::compile(regexes);
+        let family = match &compiled[..] {
+            [Compiled::Automaton(automaton)] => automaton.family(),
+            _ => None,
+        };
+        let stages = compiled.into_iter().map(|compiled| match compiled {
+            Compiled::Automaton(automaton) => Ok(Stage::Automaton(automaton)),
+            Compiled::Not(index, reason) => {
+                reasons.push(format!("`{}`: {reason}", regexes[index]));
+                Custom::new(regexes[index]).map(Stage::Engine)
+            }
+        });
+        let stages = stages.collect::<Result<_>>()?;
+        let not_compiled = if reasons.is_empty() { None } else { Some(reasons.join("; ").into()) };
+        let is_this = |named: &&Named| matches!(named.patterns, Patterns::Family(of) if Some(of) == family);
+        let name = name.or_else(|| NAMED.iter().find(is_this).map(|named| named.name));
+        // One spelling for all that mean the same, the one that most other libraries read.
+        let regexes: Vec<String> = match family {
+            Some(family) => vec![family.pattern()],
+            None => regexes.iter().map(|&regex| regex.to_owned()).collect(),
+        };
+        let pattern = if let [regex] = &regexes[..] { regex.clone() } else { sequence::write(&regexes) };
+        let (regexes, pattern) = (regexes.into(), pattern.into());
+        Ok(Self { regexes, pattern, name, family, stages, not_compiled, level: Level::best() })
+    }
+
+    /// The regexes: the first splits a text, each other one the pieces of the one before.
+    #[must_use]
+    pub fn regexes(&self) -> &[String] {
+        &self.regexes
+    }
+
+    /// The regex, in one spelling for all that split like a named pattern; of a sequence the JSON of Hugging Face's
+    /// `pre_tokenizer`.
     #[must_use]
     pub fn pattern(&self) -> &str {
-        match &self.kind {
-            Kind::Gpt2 => gpt2::PATTERN,
-            Kind::Cl100k => cl100k::PATTERN,
-            Kind::O200k => o200k::PATTERN,
-            Kind::Custom(custom) => custom.pattern(),
-        }
+        &self.pattern
     }
 
-    /// `gpt2`, `cl100k`, `o200k`, or `None` for a custom pattern.
+    /// The name in [`NAMED`]; `None` for a pattern without one.
     #[must_use]
     pub fn name(&self) -> Option<&'static str> {
-        match self.kind {
-            Kind::Gpt2 => Some("gpt2"),
-            Kind::Cl100k => Some("cl100k"),
-            Kind::O200k => Some("o200k"),
-            Kind::Custom(_) => None,
-        }
+        self.name
     }
 
-    /// Writes the ends of the next pieces of `text` into `ends`, as offsets from the start of `text`, and returns how
-    /// many: `ends.len()`, or fewer if the text is done. `start` is 0 or the end of an earlier piece; the caller goes on
-    /// from the last end.
+    /// Why a regex engine runs the pattern, slowly and in one thread for each text; `None` if it is compiled.
+    #[must_use]
+    pub fn not_compiled(&self) -> Option<&str> {
+        self.not_compiled.as_deref()
+    }
+
+    /// Whether the block scanner runs the pattern, the fastest way.
+    #[must_use]
+    pub fn is_block_scanned(&self) -> bool {
+        self.family.is_some()
+    }
+
+    /// All pieces of `text`, batch by batch.
     ///
     /// ```
     /// # use tinybpe::Pretokenizer;
     /// let mut ends = [0; 8];
-    /// let num_ends = Pretokenizer::new("gpt2")?.next_ends(b"It's 3 o'clock", 0, &mut ends)?;
+    /// let pretokenizer = Pretokenizer::new("gpt2")?;
+    /// let num_ends = pretokenizer.pieces(b"It's 3 o'clock").next_ends(&mut ends)?;
     /// assert_eq!(ends[..num_ends], [2, 4, 6, 8, 9, 14]);
     /// # Ok::<(), tinybpe::Error>(())
     /// ```
-    ///
-    /// Empty text has no pieces. Named patterns take time linear in the bytes that the pieces cover. A custom pattern
-    /// looks at the whole text in each call, to know where the run of valid UTF-8 ends; [`Pretokenizer::pieces`] knows.
-    ///
-    /// # Errors
-    /// [`Error::Pattern`] if a custom pattern backtracks past the engine's limit, or if the text has 4 GiB or more.
-    pub fn next_ends(&self, text: &[u8], start: usize, ends: &mut [u32]) -> Result<usize> {
-        let run = if let Kind::Custom(_) = self.kind { Run::around(text, start) } else { Run::default() };
-        Pieces { pretokenizer: self, text, start, run }.next_ends(ends)
-    }
-
-    /// All pieces of `text`, batch by batch. This is the way for long text and a pattern that may be a custom one.
     #[must_use]
     pub fn pieces<'a>(&'a self, text: &'a [u8]) -> Pieces<'a> {
-        Pieces { pretokenizer: self, text, start: 0, run: Run::default() }
+        let way = match self.family {
+            Some(family) => Way::Blocks(family, 0),
+            None => Way::Stages(Cursor::new(text, self.stages.len())),
+        };
+        Pieces { pretokenizer: self, text, way }
     }
 
     /// Whether text may be cut between two characters: `true` if the pieces of a whole text are always the pieces of its
-    /// left part and then those of its right part, whatever else stands in both. Always `false` for a custom pattern.
-    ///
-    /// The answer is not only sound but complete: where it is `false` for a named pattern, some text shows why. All
-    /// patterns allow a cut between a letter and a space; between a Chinese character and the punctuation behind it too.
+    /// left part and then those of its right part, whatever else stands in both.
     #[must_use]
     pub fn is_safe_cut(&self, before: char, after: char) -> bool {
-        match self.kind {
-            Kind::Gpt2 => gpt2::is_safe_cut(&CLASSES, before, after),
-            Kind::Cl100k => cl100k::is_safe_cut(&CLASSES, before, after),
-            Kind::O200k => o200k::is_safe_cut(&CLASSES, before, after),
-            Kind::Custom(_) => false,
-        }
+        // Up to the stage that surely cuts there, none may be harmed.
+        let mut cuts = self.stages.iter().map(|stage| stage.cut(before, after));
+        cuts.find(|cut| *cut != Some(false)).flatten().is_some()
+    }
+
+    /// Whether there are two characters between which text may be cut.
+    #[must_use]
+    pub fn has_safe_cuts(&self) -> bool {
+        // Each stage up to the first that surely cuts must be compiled.
+        !matches!(self.stages.first(), Some(Stage::Engine(_)) | None)
     }
 
     /// The same pretokenizer in all ways to scan that this machine has, from one piece at a time to the fastest, by name. For
@@ -158,15 +207,12 @@ impl Pretokenizer {
             reason: format!("the text has {} bytes, the limit is {}; give it in parts", text.len(), u32::MAX),
         })
     }
+}
 
-    fn named_ends(&self, text: &[u8], start: usize, ends: &mut [u32]) -> usize {
-        let classes = &*CLASSES;
-        match self.kind {
-            Kind::Gpt2 => fill(self.level, Gpt2(classes), text, start, ends),
-            Kind::Cl100k => fill(self.level, Cl100k(classes), text, start, ends),
-            Kind::O200k => fill(self.level, O200k(classes), text, start, ends),
-            Kind::Custom(_) => 0,
-        }
+impl Default for Pretokenizer {
+    /// The `gpt2` pattern.
+    fn default() -> Self {
+        Self::new("gpt2").unwrap_or_else(|error| unreachable!("a pattern of the table: {error}"))
     }
 }
 
@@ -175,38 +221,34 @@ impl Pretokenizer {
 pub struct Pieces<'a> {
     pretokenizer: &'a Pretokenizer,
     text: &'a [u8],
-    start: usize,
-    /// For a custom pattern: the run of valid UTF-8 that `start` is in, or one that ends before it.
-    run: Run<'a>,
+    way: Way<'a>,
+}
+
+#[derive(Clone, Debug)]
+enum Way<'a> {
+    /// The block scanner, and where it is.
+    Blocks(Family, usize),
+    Stages(Cursor<'a>),
 }
 
 impl Pieces<'_> {
     /// Writes the ends of the next pieces, as offsets from the start of the text, and returns how many: `ends.len()`, or
-    /// fewer if the text is done.
+    /// fewer if the text is done. Empty text has no pieces. Takes time linear in the bytes that the pieces cover.
     ///
     /// # Errors
-    /// As [`Pretokenizer::next_ends`]. After an error the position stays where the call found it.
+    /// [`Error::Pattern`] if a pattern that is not compiled backtracks past the engine's limit, or if the text has 4 GiB
+    /// or more.
+    #[inline]
     pub fn next_ends(&mut self, ends: &mut [u32]) -> Result<usize> {
-        self.pretokenizer.check_length(self.text)?;
-        let Kind::Custom(custom) = &self.pretokenizer.kind else {
-            let num_ends = self.pretokenizer.named_ends(self.text, self.start, ends);
-            self.start = ends[..num_ends].last().map_or(self.start, |&end| end as usize);
-            return Ok(num_ends);
-        };
-        let (mut num_ends, mut start, mut run) = (0, self.start, self.run);
-        while num_ends < ends.len() && start < self.text.len() {
-            if start >= run.end() {
-                run = Run::starting_at(self.text, start);
+        let pretokenizer = self.pretokenizer;
+        pretokenizer.check_length(self.text)?;
+        match &mut self.way {
+            Way::Blocks(family, start) => {
+                let num_ends = family.next_ends(pretokenizer.level, self.text, *start, ends);
+                *start = ends[..num_ends].last().map_or(*start, |&end| end as usize);
+                Ok(num_ends)
             }
-            let new_ends = custom.next_ends(run, start, &mut ends[num_ends..])?;
-            if new_ends == 0 {
-                ends[num_ends] = u32::try_from(start + 1).unwrap_or(u32::MAX); // an invalid byte
-                num_ends += 1;
-            }
-            num_ends += new_ends;
-            start = ends[num_ends - 1] as usize;
+            Way::Stages(cursor) => cursor.next_ends(&pretokenizer.stages, ends),
         }
-        (self.start, self.run) = (start, run);
-        Ok(num_ends)
     }
 }

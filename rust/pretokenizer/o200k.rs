@@ -1,6 +1,9 @@
-//! The `o200k` pattern as a scanner: words of an upper-case part and a lower-case part with one character of nearly any
-//! kind before and a contraction behind, numbers of at most three digits, others with the newlines and slashes behind
+//! The `o200k` pattern and its family as a scanner: words of an upper-case part and a lower-case part with one character of
+//! nearly any kind before and a contraction after, numbers of a few digits, others with the newlines and slashes after
 //! them, whitespace runs cut after their last newline.
+//!
+//! The members of the family differ in the digits of a number and in whether words take contractions along (`tekken`: one
+//! digit, no contractions).
 //!
 //! The two word alternatives overlap: modifier letters, other letters (Chinese, say) and marks belong to both parts. A
 //! backtracking engine takes the longest upper part and gives back until the lower part has a character. Worked out:
@@ -15,33 +18,51 @@
 
 use super::{
     blocks::{Block, Rules, first, reach},
-    cl100k::{number_end, number_starts, space_starts},
+    cl100k::{number, number_end, number_starts, space_starts},
     classes::{
         Classes, END, LETTER, LOWER, MARK, NEWLINE, NUMBER, OTHER, SPACE, UPPER, contraction_any_case,
     },
 };
 
-pub const PATTERN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+/// A member of the family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// The most digits of a number.
+    pub digits: u8,
+    /// Words take contractions along.
+    pub contractions: bool,
+}
+
+impl Options {
+    /// The pattern.
+    pub fn pattern(self) -> String {
+        let number = number(self.digits);
+        let contraction = if self.contractions { "(?i:'s|'t|'re|'ve|'m|'ll|'d)?" } else { "" };
+        format!(
+            r"[^\r\n\p{{L}}\p{{N}}]?[\p{{Lu}}\p{{Lt}}\p{{Lm}}\p{{Lo}}\p{{M}}]*[\p{{Ll}}\p{{Lm}}\p{{Lo}}\p{{M}}]+{contraction}|[^\r\n\p{{L}}\p{{N}}]?[\p{{Lu}}\p{{Lt}}\p{{Lm}}\p{{Lo}}\p{{M}}]+[\p{{Ll}}\p{{Lm}}\p{{Lo}}\p{{M}}]*{contraction}|{number}| ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+        )
+    }
+}
 
 const WORD: u8 = LETTER | MARK;
 
 /// The end of the piece that starts at `at`, which lies within `text`.
 #[inline]
-pub fn piece_end(classes: &Classes, text: &[u8], at: usize) -> usize {
+fn piece_end(classes: &Classes, options: Options, text: &[u8], at: usize) -> usize {
     let (class, len) = classes.at(text, at);
     // A mark may stand before a word or within it; both readings end at the same place, since a mark is in both parts.
     if class & WORD != 0 {
-        return word_end(classes, text, at);
+        return word_end(classes, options, text, at);
     }
     if class & NUMBER != 0 {
-        return number_end(classes, text, at + len);
+        return number_end(classes, options.digits, text, at + len);
     }
     if class == END {
         return at + 1;
     }
     let (next, next_len) = classes.at(text, at + len);
     if next & WORD != 0 && class & NEWLINE == 0 {
-        return word_end(classes, text, at + len);
+        return word_end(classes, options, text, at + len);
     }
     if class & OTHER != 0 {
         return other_end(classes, text, at + len);
@@ -54,7 +75,7 @@ pub fn piece_end(classes: &Classes, text: &[u8], at: usize) -> usize {
 
 /// The end of the word whose first letter or mark stands at `at`, contraction included.
 #[inline]
-fn word_end(classes: &Classes, text: &[u8], at: usize) -> usize {
+fn word_end(classes: &Classes, options: Options, text: &[u8], at: usize) -> usize {
     let (mut end, mut last_of_both) = (at, at);
     let end = loop {
         let (class, len) = classes.at(text, end);
@@ -69,7 +90,11 @@ fn word_end(classes: &Classes, text: &[u8], at: usize) -> usize {
             last_of_both = end;
         }
     };
-    if text.get(end) == Some(&b'\'') { end + contraction_any_case(text, end) as usize } else { end }
+    if options.contractions && text.get(end) == Some(&b'\'') {
+        end + contraction_any_case(text, end) as usize
+    } else {
+        end
+    }
 }
 
 /// The end of the run of characters of the lower part.
@@ -94,21 +119,26 @@ fn other_end(classes: &Classes, text: &[u8], at: usize) -> usize {
     end
 }
 
-/// The pattern for the block scanner.
+/// A member of the family for the block scanner.
 #[derive(Clone, Copy)]
-pub struct O200k<'a>(pub &'a Classes);
+pub struct O200k<'a> {
+    /// The classes.
+    pub classes: &'a Classes,
+    /// The member.
+    pub options: Options,
+}
 
 impl Rules for O200k<'_> {
     const STOP: u8 = SPACE | NUMBER;
 
     #[inline(always)]
     fn classes(&self) -> &Classes {
-        self.0
+        self.classes
     }
 
     #[inline(always)]
     fn piece_end(self, text: &[u8], at: usize) -> usize {
-        piece_end(self.0, text, at)
+        piece_end(self.classes, self.options, text, at)
     }
 
     #[inline(always)]
@@ -135,10 +165,10 @@ impl Rules for O200k<'_> {
         let mut starts = other_start
             | letter_start
             | case_start
-            | number_starts(number)
+            | number_starts(number, self.options.digits)
             | space_starts(block, behind_other & newline);
         // A word takes a contraction along, one only: the apostrophe of a second one starts a word.
-        let mut quotes = quote & (letter << 1);
+        let mut quotes = if self.options.contractions { quote & (letter << 1) } else { 0 };
         let mut contraction_end = 0;
         while quotes != 0 {
             let at = quotes.trailing_zeros();
@@ -157,33 +187,5 @@ impl Rules for O200k<'_> {
             }
         }
         starts & known
-    }
-}
-
-/// Whether cutting between two characters never changes the pieces.
-///
-/// * After a letter: the word ends before anything but a letter or a mark, an apostrophe aside, which may begin a
-///   contraction. It also ends between lower and upper case, unless these may be the two letters of a contraction.
-/// * After a mark, which may stand in a word or among others: a number or whitespace other than a newline ends both.
-/// * After a number: pieces with a number end with their numbers.
-/// * After another character: a word may join it and so may newlines; a number or other whitespace may not.
-/// * After a newline: as in `cl100k`, but a slash may follow newlines within a piece.
-/// * After other whitespace: the run is one piece at the end of a text and two before other characters.
-pub fn is_safe_cut(classes: &Classes, before: char, after: char) -> bool {
-    let (class, next) = (classes.of(before), classes.of(after));
-    if class & LETTER != 0 {
-        if next & WORD == 0 {
-            after != '\''
-        } else {
-            class & LOWER != 0
-                && next & UPPER != 0
-                && !matches!((before, after), ('r' | 'v', 'E') | ('l', 'L'))
-        }
-    } else if class & NUMBER != 0 {
-        next & NUMBER == 0
-    } else if class & OTHER != 0 {
-        next & (NUMBER | SPACE) != 0 && next & NEWLINE == 0
-    } else {
-        class & NEWLINE != 0 && next & SPACE == 0 && after != '/'
     }
 }

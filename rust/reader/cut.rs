@@ -13,7 +13,7 @@ pub(crate) fn last_cut(
     // A special token that lies across a later place might not be whole yet, nor might the character after it.
     let end = text.len().checked_sub(specials.longest().max(4))?;
     let is_cut = |cut: usize| !specials.lies_across(text, cut);
-    if pretokenizer.name().is_some() {
+    if pretokenizer.has_safe_cuts() {
         let safe = |&cut: &usize| {
             let around = char_before(text, cut).zip(char_at(text, cut));
             around.is_some_and(|(before, after)| pretokenizer.is_safe_cut(before, after)) && is_cut(cut)

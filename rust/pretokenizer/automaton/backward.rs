@@ -1,0 +1,323 @@
+//! Text to pieces in two passes, linear for every pattern: from right to left, then from left to right.
+//!
+//! The first pass runs an automaton over the text from its end and writes down its state at each character. Such a state
+//! is the set of all states of the NFA from which the rest of the text leads to a match, look-ahead of any kind included.
+//! The second pass then never goes back: at each choice it takes the first way that is known to lead to a match (Frisch
+//! and Cardelli, "Greedy Regular Expression Matching", 2004, <https://doi.org/10.1007/978-3-540-27836-8_53>).
+//!
+//! Needed for digits grouped from the right and other look-ahead past one character, and where the forward scanner goes
+//! back too often. Costs two passes, and two bytes of memory for each byte of text.
+
+use super::{
+    alphabet::{Alphabet, ClassSet, END},
+    fuse::Regions,
+    nfa::{Nfa, State, StateId},
+    scan::starts_text,
+    syntax::Unsupported,
+};
+use crate::pretokenizer::classes::Classes;
+use std::{collections::HashMap, sync::Arc};
+
+/// The two automata.
+#[derive(Debug)]
+pub struct Backward {
+    classes: Arc<Classes>,
+    num_classes: usize,
+    /// By state of the first pass, by class before it: the state there.
+    steps: Vec<u16>,
+    /// The same if the text starts there.
+    text_start_steps: Vec<u16>,
+    /// By state of the first pass, by number of a place in the pattern: where the second pass goes on.
+    ways: Vec<Way>,
+    /// By place, the characters behind which it stands; none for the start.
+    entered_by: Vec<ClassSet>,
+    regions: Regions,
+}
+
+/// What the second pass does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// There is no match from here.
+    None,
+    /// The match ends.
+    Match,
+    /// It takes the character and goes on at this place.
+    Read(u16),
+}
+
+/// The state of the first pass at the end of the text.
+const TEXT_END: u16 = 0;
+
+/// The most states of the first pass.
+const MAX_STATES: usize = 4096;
+
+/// The most entries of the table of ways.
+const MAX_WAYS: usize = 1 << 22;
+
+/// A run of valid text with the states of the first pass.
+#[derive(Clone, Debug, Default)]
+pub struct Prepared {
+    start: usize,
+    states: Vec<u16>,
+}
+
+impl Prepared {
+    /// Forgets the text.
+    pub fn clear(&mut self) {
+        self.states.clear();
+    }
+}
+
+impl Backward {
+    /// Makes the automata.
+    ///
+    /// # Errors
+    /// If they would be too large.
+    pub fn new(nfa: &Nfa, alphabet: &Alphabet, classes: Arc<Classes>) -> Result<Self, Unsupported> {
+        let too_large = || format!("its look-ahead needs more than {MAX_STATES} states");
+        let num_classes = alphabet.num_classes();
+        let order = order(nfa);
+        let mut sets: Vec<Vec<bool>> = Vec::new();
+        let mut ids: HashMap<Vec<bool>, u16> = HashMap::new();
+        let mut id_of = |sets: &mut Vec<Vec<bool>>, set: Vec<bool>| -> Result<u16, Unsupported> {
+            if let Some(&id) = ids.get(&set) {
+                return Ok(id);
+            }
+            if sets.len() >= MAX_STATES || sets.len() * set.len() > MAX_WAYS * 4 {
+                return Err(too_large());
+            }
+            let id = u16::try_from(sets.len()).map_err(|_| too_large())?;
+            sets.push(set.clone());
+            ids.insert(set, id);
+            Ok(id)
+        };
+        let nothing = vec![false; nfa.states.len()];
+        id_of(&mut sets, accepted(nfa, &order, &nothing, END, false))?;
+        let (mut steps, mut text_start_steps) = (Vec::new(), Vec::new());
+        let mut done = 0;
+        while done < sets.len() {
+            let after = sets[done].clone();
+            for class in 0..num_classes {
+                let class = u8::try_from(class).unwrap_or(END);
+                if class == END {
+                    steps.push(TEXT_END);
+                    text_start_steps.push(TEXT_END);
+                    continue;
+                }
+                steps.push(id_of(&mut sets, accepted(nfa, &order, &after, class, false))?);
+                text_start_steps.push(id_of(&mut sets, accepted(nfa, &order, &after, class, true))?);
+            }
+            done += 1;
+        }
+        // The places that the second pass can stand at: the start, and behind each character.
+        let mut places = vec![nfa.start];
+        let mut entered_by = vec![ClassSet::default()];
+        let mut place_of: HashMap<StateId, u16> = HashMap::new();
+        for state in &nfa.states {
+            let State::Read(set, next) = state else { continue };
+            // The start may be read into as well; it is a place of its own then.
+            let place = if let Some(&place) = place_of.get(next) {
+                place
+            } else {
+                let place = u16::try_from(places.len()).map_err(|_| too_large())?;
+                place_of.insert(*next, place);
+                places.push(*next);
+                entered_by.push(ClassSet::default());
+                place
+            };
+            entered_by[usize::from(place)].extend(*set);
+        }
+        if places.len() * sets.len() > MAX_WAYS {
+            return Err(too_large());
+        }
+        let ways = sets.iter().flat_map(|set| places.iter().map(|&place| way(nfa, set, place, &place_of)));
+        let ways = ways.collect();
+        Ok(Self {
+            classes,
+            num_classes,
+            steps,
+            text_start_steps,
+            ways,
+            entered_by,
+            regions: Regions::one(num_classes),
+        })
+    }
+
+    /// Makes each run of characters of a region a text of its own.
+    pub fn set_regions(&mut self, regions: Regions) {
+        self.regions = regions;
+    }
+
+    /// Runs the first pass over the rest of the run of valid text, of one region, that `start` is in.
+    fn prepare(&self, text: &[u8], start: usize, prepared: &mut Prepared) {
+        let mut run = text[start..].utf8_chunks().next().map_or("", |chunk| chunk.valid());
+        if self.regions.len() > 1
+            && let region = run.chars().next().map(|first| self.regions.of(self.classes.of(first)))
+            && let Some(end) = run.find(|c| Some(self.regions.of(self.classes.of(c))) != region)
+        {
+            run = &run[..end];
+        }
+        prepared.start = start;
+        prepared.states.clear();
+        prepared.states.resize(run.len() + 1, TEXT_END);
+        let starts_text = starts_text(&self.classes, text, start);
+        let mut state = TEXT_END;
+        let mut at = run.len();
+        for character in run.chars().rev() {
+            at -= character.len_utf8();
+            let index = usize::from(state) * self.num_classes + usize::from(self.classes.of(character));
+            state = if at == 0 && starts_text { self.text_start_steps[index] } else { self.steps[index] };
+            prepared.states[at] = state;
+        }
+    }
+
+    /// Writes the ends of the next pieces from `start` on; returns how many: `ends.len()` unless the text is done.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "texts are shorter than 4 GiB: `Pretokenizer::check_length`"
+    )]
+    pub fn next_ends(&self, text: &[u8], start: usize, prepared: &mut Prepared, ends: &mut [u32]) -> usize {
+        let (mut num_ends, mut at) = (0, start);
+        while num_ends < ends.len() && at < text.len() {
+            if at < prepared.start || at + 1 >= prepared.start + prepared.states.len() {
+                self.prepare(text, at, prepared);
+            }
+            at = self.piece_end(text, at, prepared);
+            ends[num_ends] = at as u32;
+            num_ends += 1;
+        }
+        num_ends
+    }
+
+    fn piece_end(&self, text: &[u8], piece: usize, prepared: &Prepared) -> usize {
+        let run_end = prepared.start + prepared.states.len() - 1;
+        if piece >= run_end {
+            return piece + 1; // no part of a character
+        }
+        let mut at = piece;
+        if let Some(longest) = self.regions.longest(self.classes.at(text, piece).0) {
+            for _ in 0..longest {
+                at += if at < run_end { self.classes.at(text, at).1 } else { 0 };
+            }
+            return at;
+        }
+        loop {
+            match self.match_end(text, at, prepared) {
+                Some(end) if at == piece && end > at => return end,
+                Some(_) if at > piece => return at,
+                _ => {}
+            }
+            at += self.classes.at(text, at).1;
+            if at >= run_end {
+                return run_end;
+            }
+        }
+    }
+
+    fn match_end(&self, text: &[u8], start: usize, prepared: &Prepared) -> Option<usize> {
+        let (mut place, mut at) = (0, start);
+        loop {
+            let state = usize::from(prepared.states[at - prepared.start]);
+            match self.ways[state * self.entered_by.len() + usize::from(place)] {
+                Way::None => return None,
+                Way::Match => return Some(at),
+                Way::Read(next) => {
+                    at += self.classes.at(text, at).1;
+                    place = next;
+                }
+            }
+        }
+    }
+
+    /// Whether text may be cut between characters of two classes, and whether a piece surely ends there: see
+    /// [`super::cuts`].
+    pub fn cut(&self, before: u8, after: u8) -> Option<bool> {
+        let num_states = self.steps.len() / self.num_classes;
+        let index = |state: usize, class: u8| state * self.num_classes + usize::from(class);
+        let step = |state: usize, class: u8| usize::from(self.steps[index(state, class)]);
+        let text_start_step =
+            |state: usize, class: u8| usize::from(self.text_start_steps[index(state, class)]);
+        let end = usize::from(TEXT_END);
+        let places: Vec<usize> =
+            (0..self.entered_by.len()).filter(|&place| self.entered_by[place].contains(before)).collect();
+        let mut surely = true;
+        for state in 0..num_states {
+            let there = step(state, after);
+            // The right part is split as if no text came before, the left part as if none came after, and no match goes on
+            // over the cut.
+            if self.row(there)[0] != self.row(text_start_step(state, after))[0]
+                || step(there, before) != step(end, before)
+                || text_start_step(there, before) != text_start_step(end, before)
+                || places.iter().any(|&place| self.row(there)[place] != self.row(end)[place])
+            {
+                return None;
+            }
+            surely &= self.row(there)[0] != Way::None;
+        }
+        let is_read = |state: usize| matches!(self.row(state)[0], Way::Read(_));
+        Some(surely || (is_read(step(end, before)) && is_read(text_start_step(end, before))))
+    }
+
+    fn row(&self, state: usize) -> &[Way] {
+        &self.ways[state * self.entered_by.len()..(state + 1) * self.entered_by.len()]
+    }
+}
+
+/// The states of the NFA in an order in which those that a state leads to without reading come before it.
+fn order(nfa: &Nfa) -> Vec<StateId> {
+    let mut order = Vec::with_capacity(nfa.states.len());
+    let mut seen = vec![false; nfa.states.len()];
+    for root in 0..nfa.states.len() {
+        let mut stack = vec![(root, false)];
+        while let Some((state, done)) = stack.pop() {
+            if done {
+                order.push(StateId::try_from(state).unwrap_or(StateId::MAX));
+                continue;
+            }
+            if std::mem::replace(&mut seen[state], true) {
+                continue;
+            }
+            stack.push((state, true));
+            let next: &[StateId] = match &nfa.states[state] {
+                State::Match | State::Read(..) => &[],
+                State::Split(first, second) => &[*first, *second],
+                State::Next(_, next) | State::StartOfText(next) => &[*next],
+                State::Look { start, next, .. } => &[*start, *next],
+            };
+            stack.extend(next.iter().map(|&next| (next as usize, false)));
+        }
+    }
+    order
+}
+
+/// The states from which a text that begins with `class` leads to a match, where `after` are those behind that character.
+fn accepted(nfa: &Nfa, order: &[StateId], after: &[bool], class: u8, text_starts: bool) -> Vec<bool> {
+    let mut now = vec![false; nfa.states.len()];
+    for &state in order {
+        now[state as usize] = match nfa.states[state as usize] {
+            State::Match => true,
+            State::Read(set, next) => set.contains(class) && after[next as usize],
+            State::Split(first, second) => now[first as usize] || now[second as usize],
+            State::Next(set, next) => set.contains(class) && now[next as usize],
+            State::Look { start, negative, next } => now[start as usize] != negative && now[next as usize],
+            State::StartOfText(next) => text_starts && now[next as usize],
+        };
+    }
+    now
+}
+
+/// The first way from a place that leads to a match.
+fn way(nfa: &Nfa, set: &[bool], place: StateId, place_of: &HashMap<StateId, u16>) -> Way {
+    let mut state = place;
+    if !set[state as usize] {
+        return Way::None;
+    }
+    loop {
+        match nfa.states[state as usize] {
+            State::Match => return Way::Match,
+            State::Read(_, next) => return Way::Read(place_of.get(&next).copied().unwrap_or(0)),
+            State::Split(first, second) => state = if set[first as usize] { first } else { second },
+            State::Next(_, next) | State::Look { next, .. } | State::StartOfText(next) => state = next,
+        }
+    }
+}
