@@ -33,7 +33,7 @@ use named::{Family, Patterns};
 pub use named::{NAMED, Named};
 use simd::Level;
 use stages::{Cursor, Stage};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A pattern, ready to split text. Clones are cheap; give each thread its own, since a regex engine has scratch space.
 #[derive(Clone, Debug)]
@@ -48,6 +48,12 @@ pub struct Pretokenizer {
     level: Level,
 }
 
+/// How many patterns a process keeps compiled, of a megabyte each: one pattern is asked for at each load, save and count.
+const NUM_RECENT: usize = 8;
+
+/// The patterns made last, with the regexes asked for.
+static RECENT: Mutex<Vec<(Vec<String>, Pretokenizer)>> = Mutex::new(Vec::new());
+
 impl Pretokenizer {
     /// Makes a pretokenizer from a name of [`NAMED`], from a regex, or from a sequence as [`Pretokenizer::pattern`] writes it.
     /// A regex that splits every text as a named pattern does is as fast as that.
@@ -57,8 +63,8 @@ impl Pretokenizer {
     pub fn new(pattern: &str) -> Result<Self> {
         if let Some(named) = named::find(pattern) {
             return match named.patterns {
-                Patterns::Family(family) => Self::build(&[&family.pattern()], Some(named.name)),
-                Patterns::Regexes(regexes) => Self::build(regexes, Some(named.name)),
+                Patterns::Family(family) => Self::sequence(&[family.pattern()]),
+                Patterns::Regexes(regexes) => Self::sequence(regexes),
             };
         }
         if !pattern.is_empty()
@@ -82,12 +88,20 @@ impl Pretokenizer {
     /// As [`Pretokenizer::new`]; if there is none.
     pub fn sequence<S: AsRef<str>>(regexes: &[S]) -> Result<Self> {
         let regexes: Vec<&str> = regexes.iter().map(AsRef::as_ref).collect();
-        let is_these =
-            |named: &&Named| matches!(named.patterns, Patterns::Regexes(patterns) if regexes == patterns);
-        Self::build(&regexes, NAMED.iter().find(is_these).map(|named| named.name))
+        if let Some(made) =
+            RECENT.lock().unwrap_or_else(PoisonError::into_inner).iter().find(|made| made.0 == regexes)
+        {
+            return Ok(made.1.clone());
+        }
+        let made = Self::build(&regexes)?;
+        let key = regexes.iter().map(|&regex| regex.to_owned()).collect();
+        let mut recent = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.truncate(NUM_RECENT - 1);
+        recent.insert(0, (key, made.clone()));
+        Ok(made)
     }
 
-    fn build(regexes: &[&str], name: Option<&'static str>) -> Result<Self> {
+    fn build(regexes: &[&str]) -> Result<Self> {
         regexes.iter().try_for_each(|regex| custom::check(regex))?;
         if regexes.is_empty() {
             return Err(Error::Pattern {
@@ -95,10 +109,12 @@ impl Pretokenizer {
                 reason: "the sequence has no pattern; give one".into(),
             });
         }
+        let named = NAMED.iter().find(|named| named.patterns.are(regexes));
         let mut reasons = Vec::new();
         let compiled = automaton::compile(regexes);
-        let family = match &compiled[..] {
-            [Compiled::Automaton(automaton)] => automaton.family(),
+        let family = match (named.map(|named| named.patterns), &compiled[..]) {
+            (Some(Patterns::Family(family)), _) => Some(family),
+            (None, [Compiled::Automaton(automaton)]) => automaton.family(),
             _ => None,
         };
         let stages = compiled.into_iter().map(|compiled| match compiled {
@@ -111,7 +127,7 @@ impl Pretokenizer {
         let stages = stages.collect::<Result<_>>()?;
         let not_compiled = if reasons.is_empty() { None } else { Some(reasons.join("; ").into()) };
         let is_this = |named: &&Named| matches!(named.patterns, Patterns::Family(of) if Some(of) == family);
-        let name = name.or_else(|| NAMED.iter().find(is_this).map(|named| named.name));
+        let name = named.or_else(|| NAMED.iter().find(is_this)).map(|named| named.name);
         // One spelling for all that mean the same, the one that most other libraries read.
         let regexes: Vec<String> = match family {
             Some(family) => vec![family.pattern()],

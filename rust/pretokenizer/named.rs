@@ -31,6 +31,16 @@ pub(super) enum Patterns {
     Regexes(&'static [&'static str]),
 }
 
+impl Patterns {
+    /// Whether these are the regexes.
+    pub fn are(self, regexes: &[&str]) -> bool {
+        match self {
+            Self::Family(family) => regexes == [family.pattern()],
+            Self::Regexes(own) => regexes == own,
+        }
+    }
+}
+
 /// The patterns that the block scanner knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {

@@ -48,13 +48,14 @@ fn gpt2() -> Result<Pretokenizer> {
 
 /// The text of `tokenizer.json`, read back and found to be the same tokenizer. `path` is for messages.
 pub fn write(path: &Path, vocab: &Vocab, pattern: &str) -> Result<String> {
-    let construct = read_otherwise(pattern).or(matches_nothing(pattern).then_some(NOTHING));
-    if let Some(construct) = construct {
-        let reason = format!(
-            "the pattern `{pattern}` cannot be saved: {construct}, so Hugging Face's regex engine would split text otherwise; \
-             write the pattern without it"
-        );
-        return refuse(path, None, reason);
+    for regex in Pretokenizer::new(pattern)?.regexes() {
+        if let Some(construct) = read_otherwise(regex) {
+            let reason = format!(
+                "the pattern `{regex}` cannot be saved: {construct}, so Hugging Face's regex engine would split text otherwise; \
+                 write the pattern without it"
+            );
+            return refuse(path, None, reason);
+        }
     }
     let text = compose(path, vocab, pattern)?;
     let (vocab_read, pattern_read) = parse(path, &text)?;
@@ -78,17 +79,19 @@ fn compose(path: &Path, vocab: &Vocab, pattern: &str) -> Result<String> {
             r#"{{"type": "ByteLevel", "add_prefix_space": {prefix}, "trim_offsets": true, "use_regex": {regex}}}"#
         )
     };
-    let splitter = if pattern == gpt2()?.pattern() {
+    let pretokenizer = Pretokenizer::new(pattern)?;
+    let splitter = if pretokenizer.name() == Some("gpt2") {
         byte_level(false, true)
     } else {
-        format!(
-            r#"{{"type": "Sequence", "pretokenizers": [
-    {{"type": "Split", "pattern": {{"Regex": {}}}, "behavior": "Isolated", "invert": false}},
-    {}
-  ]}}"#,
-            quote(pattern),
-            byte_level(false, false)
-        )
+        let split = |regex: &String| {
+            format!(
+                "    {{\"type\": \"Split\", \"pattern\": {{\"Regex\": {}}}, \"behavior\": \"Isolated\", \"invert\": false}},\n",
+                quote(regex)
+            )
+        };
+        let splits: String = pretokenizer.regexes().iter().map(split).collect();
+        let last = byte_level(false, false);
+        format!("{{\"type\": \"Sequence\", \"pretokenizers\": [\n{splits}    {last}\n  ]}}")
     };
     let added: Vec<String> = vocab
         .specials()
@@ -204,11 +207,6 @@ pub fn parse(path: &Path, text: &str) -> Result<(Vocab, String)> {
     let vocab = file.vocab(model, added)?;
     if ignore_merges {
         file.check_merges_reach_all(&vocab)?;
-    }
-    // What was saved here was checked then; the check costs more than all the rest of a small file.
-    if own.is_none() && matches_nothing(&pattern) {
-        return file
-            .refuse(format!("the pattern `{pattern}` is not supported: {NOTHING}, so ids would differ"));
     }
     if own.is_some_and(|sha256| sha256 != vocab.sha256(&pattern)) {
         return file.refuse(format!(
@@ -394,54 +392,59 @@ impl File<'_> {
         Ok(())
     }
 
-    /// The regex of a byte-level pre-tokenizer.
+    /// The pattern of a byte-level pre-tokenizer, or the sequence of patterns.
     fn pattern(&self, value: Json) -> Result<String> {
-        const SUPPORTED: &str =
-            "only `ByteLevel`, or `Split` by a regex followed by `ByteLevel` with `use_regex` false, is";
-        let parts = match sequence(value, "pretokenizers") {
-            Ok(parts) => parts,
-            Err(value) => vec![value],
-        };
-        let mut parts = parts.into_iter();
-        let pattern = match (parts.next(), parts.next(), parts.next()) {
-            (Some(one), None, None) if has_type(&one, "ByteLevel") => {
-                if self.byte_level(one)? {
-                    gpt2()?.pattern().to_owned()
-                } else {
-                    return self.refuse(
-                    "`pre_tokenizer` is `ByteLevel` with `use_regex` false and no `Split` before it, which can change ids and is not supported: text is always split by a pattern",
+        let parts = sequence(value, "pretokenizers").unwrap_or_else(|value| vec![value]);
+        let mut regexes = Vec::new();
+        let num_parts = parts.len();
+        for (index, part) in parts.into_iter().enumerate() {
+            if index + 1 < num_parts && has_type(&part, "Split") {
+                regexes.push(self.split(part)?);
+            } else if index + 1 < num_parts && has_type(&part, "Digits") {
+                regexes.push(self.digits(part)?);
+            } else if index + 1 == num_parts && has_type(&part, "ByteLevel") {
+                if self.byte_level(part)? {
+                    regexes.push(gpt2()?.pattern().to_owned());
+                }
+            } else {
+                return self.feature(
+                    "pre_tokenizer",
+                    &part,
+                    "only `Split` by a regex and `Digits`, any number of them, followed by `ByteLevel` are",
                 );
-                }
             }
-            (Some(split), Some(bytes), None)
-                if has_type(&split, "Split") && has_type(&bytes, "ByteLevel") =>
-            {
-                let pattern = self.split(split)?;
-                if self.byte_level(bytes)? {
-                    return self.refuse(format!(
-                        "`pre_tokenizer` splits twice, which is not supported: {SUPPORTED}"
-                    ));
-                }
-                pattern
-            }
-            (Some(first), None, None) => return self.feature("pre_tokenizer", &first, SUPPORTED),
-            (first, second, third) => {
-                let odd = [first, second, third].into_iter().flatten();
-                let mut odd = odd.filter(|p| !has_type(p, "Split") && !has_type(p, "ByteLevel"));
-                return match odd.next() {
-                    Some(part) => self.feature("pre_tokenizer.pretokenizers", &part, SUPPORTED),
-                    None => self.refuse(format!(
-                        "`pre_tokenizer` is a longer sequence, which is not supported: {SUPPORTED}"
-                    )),
-                };
-            }
-        };
-        if let Some(construct) = read_otherwise(&pattern) {
-            return self.refuse(format!(
-                "the pattern `{pattern}` is not supported: {construct}, so the regex engine here would split text otherwise than Hugging Face's"
-            ));
         }
-        Ok(pattern)
+        if regexes.is_empty() {
+            return self.refuse(
+                "`pre_tokenizer` is `ByteLevel` with `use_regex` false and no `Split` before it, which can change ids and is not supported: text is always split by a pattern",
+            );
+        }
+        for regex in &regexes {
+            if let Some(construct) = read_otherwise(regex) {
+                return self.refuse(format!(
+                    "the pattern `{regex}` is not supported: {construct}, so the regex engine here would split text otherwise than Hugging Face's"
+                ));
+            }
+        }
+        match Pretokenizer::sequence(&regexes) {
+            Ok(pretokenizer) => Ok(pretokenizer.pattern().to_owned()),
+            Err(error) => self.refuse(format!("`pre_tokenizer`: {error}")),
+        }
+    }
+
+    /// What `Digits` isolates: each digit, or all that stand together.
+    fn digits(&self, value: Json) -> Result<String> {
+        let mut individual = false;
+        for (key, value) in value.object(self.path, "`pre_tokenizer`")? {
+            match (&key[..], value) {
+                ("type", _) => {}
+                ("individual_digits", Json::Bool(value)) => individual = value,
+                (_, value) => {
+                    return self.feature(&format!("pre_tokenizer.{key}"), &value, "no such setting is");
+                }
+            }
+        }
+        Ok(if individual { r"\p{N}" } else { r"\p{N}+" }.to_owned())
     }
 
     fn split(&self, value: Json) -> Result<String> {
@@ -658,18 +661,6 @@ fn folds_alike(rest: &str) -> bool {
         && !["ff", "fi", "fl", "ss", "st"].iter().any(|pair| group.contains(pair))
 }
 
-const NOTHING: &str =
-    "it matches nothing at some places, where Hugging Face's engine and this one go on differently";
-
-/// Whether a pattern matches nothing at some place: there the two engines go on in different ways.
-fn matches_nothing(pattern: &str) -> bool {
-    const PLACES: &str = "a Bc12 \n\n.'s\u{e9}\u{3042}_\t";
-    let Ok(regex) = fancy_regex::Regex::new(pattern) else { return false };
-    ["", PLACES]
-        .iter()
-        .any(|text| regex.find_iter(text).any(|found| found.is_ok_and(|found| found.as_str().is_empty())))
-}
-
 /// Whether the text before a `}` is a count such as `{1,3`.
 fn counted(before: &str) -> bool {
     let Some((_, count)) = before.rsplit_once('{') else { return false };
@@ -682,15 +673,16 @@ mod tests {
 
     #[test]
     fn tells_what_the_other_engine_reads_differently() {
-        for name in ["gpt2", "cl100k", "o200k"] {
-            assert_eq!(read_otherwise(Pretokenizer::new(name).unwrap().pattern()), None, "{name}");
+        for named in crate::pretokenizer::NAMED {
+            for regex in Pretokenizer::new(named.name).unwrap().regexes() {
+                assert_eq!(read_otherwise(regex), None, "{}", named.name);
+            }
         }
         assert_eq!(read_otherwise(r"[^$^]|\p{N}{1,3}|\$\^|\p{L}+|(?i:a)|(?<=x)[\]$]"), None);
         for pattern in [r"(?i:strasse)", r"(?i)a", r"(?i:ß)", r"(?i:[a-z])", r"a{,2}"] {
             assert!(read_otherwise(pattern).is_some(), "{pattern}");
         }
         assert_eq!(read_otherwise(r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|\p{L}+"), None);
-        assert!(["", "a*", r"\b|.", "(?=a)|."].iter().all(|pattern| matches_nothing(pattern)));
         for pattern in [r"\s++$", "^a", r"\p{N}{1,3}+", "(?s).", "(?m:.)", "(?i-s:.)", "a{2}+"] {
             assert!(read_otherwise(pattern).is_some(), "{pattern}");
         }
