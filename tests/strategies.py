@@ -7,12 +7,13 @@ import random
 
 from hypothesis import strategies as st
 from tinybpe import Tokenizer
+from tinybpe.reference import PATTERNS as NAMED
 from tinybpe.reference import ReferenceTokenizer, TieBreak
 
 EMPTY_MATCHES = r"b*"
 # Custom ones: with gaps between matches, with empty matches, and with look-ahead.
 CUSTOM_PATTERNS = [r"\p{L}+|[0-9]{1,2}", EMPTY_MATCHES, r"[a-z]+(?=\s)|\s+|[^\s]"]
-PATTERNS = ["gpt2", "cl100k", "o200k", *CUSTOM_PATTERNS]
+PATTERNS = [*NAMED, *CUSTOM_PATTERNS]
 TIE_BREAKS: list[TieBreak] = ["bytes", "huggingface"]
 
 # Special tokens that overlap, touch, start each other, and hold spaces, newlines or more than ASCII.

@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 _Progress = Callable[[str, str, int, int], object]  # stage, unit, done, total (0: not known)
 _Ids = NDArray[np.uint16] | NDArray[np.uint32]
 
+PATTERNS: dict[str, list[str]]
+"""The names of patterns, each with its regexes."""
+
 @final
 class Core:
     """An immutable tokenizer; safe to share between threads, picklable."""
@@ -31,6 +34,10 @@ class Core:
     @property
     def pattern_name(self) -> str | None:
         """The name of the pattern, `None` for a custom one."""
+
+    @property
+    def pattern_not_compiled(self) -> str | None:
+        """Why a regex engine runs the pattern, `None` if it is compiled."""
 
     @property
     def sha256(self) -> str:

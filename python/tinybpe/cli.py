@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from tinybpe.errors import TinyBPEError, TinyBPEWarning, TokenFileError
+from tinybpe.patterns import PATTERNS
 from tinybpe.progress import format_amount
 from tinybpe.token_file import HEADER_BYTES, ITEM_BYTES, TokenFileInfo, open_ids, sidecar_path
 from tinybpe.tokenizer import END_OF_TEXT, Tokenizer
@@ -126,7 +127,13 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="TOKEN",
         help=f"special tokens, such as '{END_OF_TEXT}'",
     )
-    train.add_argument("--pattern", default="gpt2", help="gpt2, cl100k, o200k or a regex (default: gpt2)")
+    train.add_argument(
+        "--pattern",
+        nargs="+",
+        default=["gpt2"],
+        help=f"{', '.join(PATTERNS)}, a regex, or several regexes, each of which splits the pieces of "
+        "the one before (default: gpt2)",
+    )
     train.add_argument(
         "--tie-break",
         choices=("bytes", "huggingface"),
@@ -259,7 +266,7 @@ def run_train(arguments: argparse.Namespace) -> None:
             paths,
             vocab_size=arguments.vocab_size,
             special_tokens=arguments.special,
-            pattern=arguments.pattern,
+            pattern=arguments.pattern if len(arguments.pattern) > 1 else arguments.pattern[0],
             tie_break=arguments.tie_break,
             num_threads=arguments.threads,
             max_memory=arguments.max_memory,
@@ -349,6 +356,7 @@ def run_info(arguments: argparse.Namespace) -> None:
         "vocab_size": tokenizer.vocab_size,
         "num_merges": len(tokenizer.merges),
         "pattern": tokenizer.pattern,
+        "compiled": "yes" if (reason := tokenizer.pattern_not_compiled) is None else f"no: {reason}",
         "special_tokens": specials,
         "longest_tokens": [token.decode("utf-8", "backslashreplace") for token in longest],
         "sha256": tokenizer.sha256,

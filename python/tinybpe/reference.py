@@ -24,17 +24,46 @@ TieBreak = Literal["bytes", "huggingface"]
 
 BYTES = tuple(bytes([value]) for value in range(256))
 
-PATTERNS = {
-    "gpt2": r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
-    "cl100k": (
-        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-        r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+Pattern = str | tuple[str, ...]
+
+
+def _like_cl100k(number: str, letter: str = r"\p{L}", in_letter: str = r"\p{L}") -> tuple[str, ...]:
+    return (
+        rf"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{{L}}\p{{N}}]?{letter}+|{number}"
+        rf"| ?[^\s{in_letter}\p{{N}}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+    )
+
+
+def _like_o200k(number: str, contraction: str, after_other: str = r"[\r\n/]*", letter: str = "") -> str:
+    upper = rf"(?:{letter}[\p{{Lu}}\p{{Lt}}\p{{Lm}}\p{{Lo}}\p{{M}}])"
+    lower = rf"(?:{letter}[\p{{Ll}}\p{{Lm}}\p{{Lo}}\p{{M}}])"
+    return (
+        rf"[^\r\n\p{{L}}\p{{N}}]?{upper}*{lower}+{contraction}|[^\r\n\p{{L}}\p{{N}}]?{upper}+{lower}*{contraction}"
+        rf"|{number}| ?[^\s\p{{L}}\p{{N}}]+{after_other}|\s*[\r\n]+|\s+(?!\S)|\s+"
+    )
+
+
+_CONTRACTION = "(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+_GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+
+# Each name with its regexes: the first cuts a text, each other one the pieces of the one before.
+PATTERNS: dict[str, tuple[str, ...]] = {
+    "gpt2": (_GPT2,),
+    "cl100k": _like_cl100k(r"\p{N}{1,3}"),
+    "o200k": (_like_o200k(r"\p{N}{1,3}", _CONTRACTION),),
+    "qwen2": _like_cl100k(r"\p{N}"),
+    "qwen3_5": _like_cl100k(r"\p{N}", r"[\p{L}\p{M}]", r"\p{L}\p{M}"),
+    "nanochat": _like_cl100k(r"\p{N}{1,2}"),
+    "tekken": (_like_o200k(r"\p{N}", ""),),
+    "kimi": (r"\p{Han}+|" + _like_o200k(r"\p{N}{1,3}", _CONTRACTION, r"[\r\n]*", r"(?!\p{Han})"),),
+    "deepseek": (
+        r"\p{N}{1,3}",
+        "[一-龥぀-ゟ゠-ヿ]+",
+        r"[!-/:-@\[-`{-~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*"
+        r"|\s*[\r\n]+|\s+(?!\S)|\s+",
     ),
-    "o200k": (
-        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
-        r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
-        r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-    ),
+    "starcoder": (r"\p{N}", _GPT2),
+    "bloom": (r" ?[^(\s|.,!?…。，、।۔،)]+",),
 }
 
 
@@ -67,25 +96,29 @@ def split_special(text: bytes, special_tokens: Iterable[str]) -> Iterator[tuple[
         yield text[start:], False
 
 
-def split_pieces(text: bytes, pattern: str) -> Iterator[bytes]:
+def split_pieces(text: bytes, pattern: Pattern) -> Iterator[bytes]:
     """Cut a text without special tokens into the pieces within which merges happen.
 
-    A byte that is no part of a valid UTF-8 character is a piece of its own, and the pattern sees each run of
-    valid characters between such bytes as a whole text. What the pattern leaves out is a piece too, so no
-    byte is ever lost.
+    A pattern is a name, a regex, or several regexes, of which each cuts the pieces of the one before.
+
+    A byte that is no part of a valid UTF-8 character is a piece of its own, and a regex sees each run of
+    valid characters between such bytes as a whole text. What the regex leaves out is a piece too, so no
+    byte is ever lost; where it matches nothing, the text is cut.
     """
-    compiled = regex.compile(PATTERNS.get(pattern, pattern))
+    first, *others = PATTERNS.get(pattern, (pattern,)) if isinstance(pattern, str) else pattern
+    compiled = regex.compile(first)
     for run in regex.split("([\udc80-\udcff])", text.decode("utf-8", "surrogateescape")):
-        end = position = 0
+        cuts = []
+        position = 0
         while position < len(run) and (match := compiled.search(run, position)):
+            cuts += match.span()
             position = match.end() if match.group() else match.end() + 1
-            if match.group():
-                if end < match.start():
-                    yield run[end : match.start()].encode("utf-8", "surrogateescape")
-                yield match.group().encode("utf-8", "surrogateescape")
-                end = match.end()
-        if end < len(run):
-            yield run[end:].encode("utf-8", "surrogateescape")
+        start = 0
+        for cut in [*cuts, len(run)]:
+            if start < cut:
+                piece = run[start:cut].encode("utf-8", "surrogateescape")
+                yield from split_pieces(piece, tuple(others)) if others else [piece]
+                start = cut
 
 
 # --- Pieces to merges ---------------------------------------------------------------------------------------
@@ -112,7 +145,7 @@ def train_merges(
     texts: Iterable[str | bytes],
     num_tokens: int,
     special_tokens: Iterable[str] = (),
-    pattern: str = "gpt2",
+    pattern: Pattern = "gpt2",
     tie_break: TieBreak = "bytes",
     initial: Iterable[Pair] = (),
 ) -> list[Pair]:
@@ -186,7 +219,7 @@ class ReferenceTokenizer:
     vocab: dict[int, bytes]
     merges: list[Pair]
     special_tokens: dict[str, int]
-    pattern: str = "gpt2"
+    pattern: Pattern = "gpt2"
 
     @classmethod
     def train(
@@ -194,7 +227,7 @@ class ReferenceTokenizer:
         texts: Iterable[str | bytes],
         vocab_size: int,
         special_tokens: Iterable[str] = (),
-        pattern: str = "gpt2",
+        pattern: Pattern = "gpt2",
         tie_break: TieBreak = "bytes",
     ) -> ReferenceTokenizer:
         """Learn a vocabulary of at most `vocab_size` ids, the special tokens among them."""

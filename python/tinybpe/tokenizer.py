@@ -26,6 +26,7 @@ from tinybpe.arguments import (
 )
 from tinybpe.corpus import check_form, parquet_sources, parquet_texts
 from tinybpe.errors import SpecialTokenError, TrainingError, UnknownTokenError
+from tinybpe.patterns import Pattern, as_string
 from tinybpe.progress import Progress, reporter
 from tinybpe.token_file import Format, TokenFileInfo, token_file_options, written_info
 from tinybpe.word_counts import WordCounts
@@ -75,7 +76,7 @@ class Tokenizer:
         vocab_size: int,
         *,
         special_tokens: Iterable[str] = (),
-        pattern: str = "gpt2",
+        pattern: Pattern = "gpt2",
         tie_break: TieBreak = "bytes",
         num_threads: int | None = None,
         max_memory: int | str | None = None,
@@ -96,8 +97,8 @@ class Tokenizer:
                 pairs.
             special_tokens: Cut out of the text before anything is counted; they get the last ids, in this
                 order.
-            pattern: `gpt2`, `cl100k`, `o200k` or a regex; no merge crosses the pieces into which it cuts the
-                text.
+            pattern: A name of `tinybpe.patterns.PATTERNS`, a regex, or a list of regexes, of which each
+                splits the pieces of the one before; no merge crosses the pieces into which it cuts the text.
             tie_break: Which of the pairs with the highest count is merged: `bytes`, the greatest pair of byte
                 strings, or `huggingface`, the one that the library `tokenizers` takes.
             num_threads: Threads to use, all cores by default. The result does not depend on it.
@@ -122,7 +123,7 @@ class Tokenizer:
         if not paths:
             raise TrainingError("no file to train on; give at least one path")
         check_form(paths, field, column)
-        options = (vocab_size, special_tokens, pattern, tie_break, num_threads, memory)
+        options = (vocab_size, special_tokens, as_string(pattern), tie_break, num_threads, memory)
         with reporter(progress) as callback:
             if column is not None:
                 return cls(Core.train_iterator(parquet_texts(paths, column), *options, callback))
@@ -135,7 +136,7 @@ class Tokenizer:
         vocab_size: int,
         *,
         special_tokens: Iterable[str] = (),
-        pattern: str = "gpt2",
+        pattern: Pattern = "gpt2",
         tie_break: TieBreak = "bytes",
         num_threads: int | None = None,
         max_memory: int | str | None = None,
@@ -167,7 +168,14 @@ class Tokenizer:
         check_not_one_text("texts", texts)
         with reporter(progress) as callback:
             core = Core.train_iterator(
-                texts, vocab_size, special_tokens, pattern, tie_break, num_threads, memory, callback
+                texts,
+                vocab_size,
+                special_tokens,
+                as_string(pattern),
+                tie_break,
+                num_threads,
+                memory,
+                callback,
             )
         return cls(core)
 
@@ -258,13 +266,14 @@ class Tokenizer:
 
     @classmethod
     def from_tiktoken(
-        cls, path: StrPath, pattern: str, special_tokens: Mapping[str, int | None] | Iterable[str] = ()
+        cls, path: StrPath, pattern: Pattern, special_tokens: Mapping[str, int | None] | Iterable[str] = ()
     ) -> Self:
         """Read a `.tiktoken` file, whose format holds neither pattern nor special tokens.
 
         Args:
             path: Lines of base64 tokens and ranks.
-            pattern: The pattern that belongs to it: `gpt2` for r50k, `cl100k`, `o200k`, or a regex.
+            pattern: The pattern that belongs to it: `gpt2` for r50k, `cl100k`, `o200k`, another name of
+                `tinybpe.patterns.PATTERNS`, a regex, or a list of regexes.
             special_tokens: With their ids, or with None or as a list for the next free ids.
 
         Raises:
@@ -275,7 +284,7 @@ class Tokenizer:
             specials = list(special_tokens.items())
         else:
             specials = [(token, None) for token in listed_strings("special_tokens", special_tokens)]
-        return cls(Core.from_tiktoken(os.fspath(path), pattern, specials))
+        return cls(Core.from_tiktoken(os.fspath(path), as_string(pattern), specials))
 
     @classmethod
     def from_vocab(
@@ -283,7 +292,7 @@ class Tokenizer:
         vocab: Mapping[int, bytes],
         merges: Iterable[tuple[bytes, bytes]],
         special_tokens: Iterable[str] = (),
-        pattern: str = "gpt2",
+        pattern: Pattern = "gpt2",
     ) -> Self:
         """Build a tokenizer from its parts, ids as given.
 
@@ -302,7 +311,11 @@ class Tokenizer:
             VocabError: A byte is missing, a merge names an unknown token, or two ids have the same bytes.
         """
         specials = listed_strings("special_tokens", special_tokens)
-        return cls(Core.from_parts(dict(vocab), [(left, right) for left, right in merges], specials, pattern))
+        return cls(
+            Core.from_parts(
+                dict(vocab), [(left, right) for left, right in merges], specials, as_string(pattern)
+            )
+        )
 
     def save(self, directory: StrPath) -> None:
         """Write `vocab.json`, `merges.txt`, `tokenizer.json` and `tokenizer_config.json` into a directory.
@@ -683,13 +696,18 @@ class Tokenizer:
 
     @property
     def pattern(self) -> str:
-        """The name of the pattern, or the regex itself if it has none."""
+        """The name of the pattern, or the regex itself if it has none; of a sequence its JSON."""
         return self._core.pattern_name or self._core.pattern
 
     @property
     def pattern_regex(self) -> str:
-        """The regex of the pattern."""
+        """The regex of the pattern; of a sequence its JSON."""
         return self._core.pattern
+
+    @property
+    def pattern_not_compiled(self) -> str | None:
+        """Why a regex engine splits text, which is slow; `None` if the pattern is compiled."""
+        return self._core.pattern_not_compiled
 
     @property
     def sha256(self) -> str:

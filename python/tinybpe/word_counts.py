@@ -22,6 +22,7 @@ from tinybpe.arguments import (
 )
 from tinybpe.corpus import check_form, parquet_texts
 from tinybpe.errors import TrainingError
+from tinybpe.patterns import Pattern, as_string
 from tinybpe.progress import Progress, reporter
 
 MAX_COUNT = 2**63 - 1
@@ -52,7 +53,7 @@ class WordCounts:
         files: StrPath | Iterable[StrPath],
         *,
         special_tokens: Iterable[str] = (),
-        pattern: str = "gpt2",
+        pattern: Pattern = "gpt2",
         num_threads: int | None = None,
         max_memory: int | str | None = None,
         field: str | None = None,
@@ -64,7 +65,8 @@ class WordCounts:
         Args:
             files: One path or several. Their order does not matter.
             special_tokens: Cut out of the text before anything is counted.
-            pattern: `gpt2`, `cl100k`, `o200k` or a regex, which cuts the text into words.
+            pattern: A name of `tinybpe.patterns.PATTERNS`, a regex, or a list of regexes, which cuts the text
+                into words.
             num_threads: Threads to use, all cores by default. The result does not depend on it.
             max_memory: What the table of distinct words may take, in bytes or as `"2GB"`. Text that needs
                 more is refused.
@@ -86,7 +88,7 @@ class WordCounts:
         if not paths:
             raise TrainingError("no file to count; give at least one path")
         check_form(paths, field, column)
-        options = (specials, pattern, num_threads, memory)
+        options = (specials, as_string(pattern), num_threads, memory)
         with reporter(progress) as callback:
             if column is not None:
                 return cls(Counts.from_iterator(parquet_texts(paths, column), *options, callback))
@@ -98,7 +100,7 @@ class WordCounts:
         texts: Iterable[Text],
         *,
         special_tokens: Iterable[str] = (),
-        pattern: str = "gpt2",
+        pattern: Pattern = "gpt2",
         num_threads: int | None = None,
         max_memory: int | str | None = None,
         progress: Progress = None,
@@ -121,11 +123,13 @@ class WordCounts:
         memory = check_max_memory(max_memory)
         check_not_one_text("texts", texts)
         with reporter(progress) as callback:
-            return cls(Counts.from_iterator(texts, specials, pattern, num_threads, memory, callback))
+            return cls(
+                Counts.from_iterator(texts, specials, as_string(pattern), num_threads, memory, callback)
+            )
 
     @classmethod
     def from_words(
-        cls, words: Mapping[bytes, int], *, special_tokens: Iterable[str] = (), pattern: str = "gpt2"
+        cls, words: Mapping[bytes, int], *, special_tokens: Iterable[str] = (), pattern: Pattern = "gpt2"
     ) -> Self:
         """Take words that something else has counted, as they are: no pattern cuts them.
 
@@ -150,7 +154,7 @@ class WordCounts:
                 raise TypeError(f"the count of {word!r} is {count!r}; give a whole number")
             if not 1 <= count <= MAX_COUNT:
                 raise TrainingError(f"the count of {word!r} is {count}; give 1 to 2^63 - 1")
-        return cls(Counts.from_words(dict(words), specials, pattern))
+        return cls(Counts.from_words(dict(words), specials, as_string(pattern)))
 
     @classmethod
     def load(cls, path: StrPath) -> Self:

@@ -62,10 +62,7 @@ impl Pretokenizer {
     /// [`Error::Pattern`] if the regex does not compile, or if what looks like a name is none.
     pub fn new(pattern: &str) -> Result<Self> {
         if let Some(named) = named::find(pattern) {
-            return match named.patterns {
-                Patterns::Family(family) => Self::sequence(&[family.pattern()]),
-                Patterns::Regexes(regexes) => Self::sequence(regexes),
-            };
+            return Self::sequence(&named.regexes());
         }
         if !pattern.is_empty()
             && pattern.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
@@ -109,7 +106,7 @@ impl Pretokenizer {
                 reason: "the sequence has no pattern; give one".into(),
             });
         }
-        let named = NAMED.iter().find(|named| named.patterns.are(regexes));
+        let named = NAMED.iter().find(|named| named.regexes() == regexes);
         let mut reasons = Vec::new();
         let compiled = automaton::compile(regexes);
         let family = match (named.map(|named| named.patterns), &compiled[..]) {

@@ -31,12 +31,13 @@ pub(super) enum Patterns {
     Regexes(&'static [&'static str]),
 }
 
-impl Patterns {
-    /// Whether these are the regexes.
-    pub fn are(self, regexes: &[&str]) -> bool {
-        match self {
-            Self::Family(family) => regexes == [family.pattern()],
-            Self::Regexes(own) => regexes == own,
+impl Named {
+    /// The regexes: the first splits a text, each other one the pieces of the one before.
+    #[must_use]
+    pub fn regexes(&self) -> Vec<String> {
+        match self.patterns {
+            Patterns::Family(family) => vec![family.pattern()],
+            Patterns::Regexes(regexes) => regexes.iter().map(|&regex| regex.to_owned()).collect(),
         }
     }
 }

@@ -11,8 +11,10 @@ mod stream;
 mod token_file;
 mod tokenizer;
 
+use crate::pretokenizer::NAMED;
 use counts::Counts;
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 use stream::Stream;
 use tokenizer::Core;
 
@@ -21,6 +23,11 @@ type CoreResult<T> = crate::error::Result<T>;
 /// The module.
 #[pymodule]
 fn _tinybpe(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let patterns = PyDict::new(module.py());
+    for named in NAMED {
+        patterns.set_item(named.name, named.regexes())?;
+    }
+    module.add("PATTERNS", patterns)?;
     module.add_class::<Core>()?;
     module.add_class::<Counts>()?;
     module.add_class::<Stream>()

@@ -439,6 +439,11 @@ impl Core {
     }
 
     #[getter]
+    fn pattern_not_compiled(&self) -> Option<&str> {
+        self.encoder.pretokenizer().not_compiled()
+    }
+
+    #[getter]
     fn sha256(&self) -> &str {
         &self.sha256
     }
