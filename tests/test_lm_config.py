@@ -89,7 +89,7 @@ def test_all_problems_in_one_message() -> None:
         ({"d_model": 24, "num_heads": 8}, "odd"),
         ({"batch_size": 16, "accumulate": 3}, "multiple of `--accumulate`"),
         ({"vocab_size": 0}, "at least 1"),
-        ({"train_bin": 3}, "expected str or nothing"),
+        ({"train_bin": 3}, "expected str or list or nothing"),
     ],
 )
 def test_bad_values(values: dict[str, object], message: str) -> None:

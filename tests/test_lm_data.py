@@ -34,10 +34,11 @@ def test_inputs_and_targets() -> None:
 @pytest.mark.fault("B4")
 def test_refuses(tmp_path: Path) -> None:
     path = write_tokens(tmp_path / "x.bin", np.arange(20))
+    (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError):
         TokenFile(tmp_path / "missing.uint16.bin")
-    with pytest.raises(TokenFileError, match="not a file"):
-        TokenFile(tmp_path)
+    with pytest.raises(TokenFileError, match="folder without token files"):
+        TokenFile(tmp_path / "empty")
     with pytest.raises(TokenFileError, match="holds uint16 ids, but uint32"):
         TokenFile(path, dtype="uint32")
     with pytest.raises(TokenFileError, match="vocabulary of 50, the model has 40"):

@@ -71,7 +71,7 @@ def test_bytes_by_tokenizer_and_by_sidecar_agree(tmp_path: Path) -> None:
     tokenizer.save(tmp_path / "tok")
     tokens = TokenFile(tmp_path / "t.bin", vocab_size=300)
     lengths = evaluate.count_bytes(tokenizer, 300)
-    ids = np.asarray(tokens.ids)
+    ids = np.asarray(tokens.read(0, tokens.num_tokens))
     assert lengths[ids].sum() == text.stat().st_size
     assert evaluate.bytes_by_sidecar(tokens, len(ids)) == text.stat().st_size
     found, note = evaluate.find_tokenizer(None, tokens)

@@ -55,8 +55,14 @@ def field_types(f: dataclasses.Field[Any]) -> tuple[type, ...]:
 def fault(f: dataclasses.Field[Any], value: Any) -> list[str]:
     """Return what is wrong with a value, if anything: its type, its range, its choices."""
     allowed, choices, low = field_types(f), f.metadata["choices"], f.metadata["low"]
-    if type(value) not in allowed and not (float in allowed and type(value) is int):
-        expected = " or ".join("nothing" if t is type(None) else t.__name__ for t in allowed)
+    if isinstance(value, list) and list[str] in allowed:
+        if value and all(type(item) is str for item in value):
+            return []
+        expected = "a list of names"
+    elif type(value) not in allowed and not (float in allowed and type(value) is int):
+        expected = " or ".join(
+            "nothing" if t is type(None) else str(getattr(t, "__name__", t)) for t in allowed
+        )
     elif value is None:
         return []
     elif isinstance(value, float) and not math.isfinite(value):
@@ -155,8 +161,11 @@ class OptimConfig(Settings):
 class DataConfig(Settings):
     """Token files and how windows are drawn from them."""
 
-    train_bin: str | None = setting(None, "token file to train on")
-    valid_bin: str | None = setting(None, "token file to evaluate on")
+    train_bin: str | list[str] | None = setting(  # noqa: RUF009 - the default is no list
+        None,
+        "token files to train on: names, a folder, a pattern, or `web.bin` for `web-00000.bin` and so on",
+    )
+    valid_bin: str | list[str] | None = setting(None, "token files to evaluate on")  # noqa: RUF009
     dtype: str | None = setting(None, "type of ids in files that do not tell", ("uint16", "uint32"))
     batch_size: int = setting(16, "windows in each step, over all processes and micro-batches", low=1)
     sampler: str = setting("shuffled", "windows, each once an epoch or at random", ("shuffled", "random"))
@@ -257,6 +266,14 @@ def preset_names() -> list[str]:
     return sorted(path.stem for path in PRESETS.glob("*.toml"))
 
 
+class OneOrMore(argparse.Action):
+    """Keeps one value as it is, several as a list."""
+
+    def __call__(self, _parser: Any, namespace: Any, values: Any, _option: str | None = None) -> None:
+        """Store what was given."""
+        setattr(namespace, self.dest, values if len(values) > 1 else values[0])
+
+
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add `--config`, `--preset` and a flag for each field; of these, what is not given stays away."""
     parser.add_argument("--config", help="TOML file of settings; flags win over it, it wins over the preset")
@@ -271,6 +288,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
                 options["action"] = argparse.BooleanOptionalAction
             else:
                 options |= {"type": kind, "choices": choices or None}
+                if list[str] in field_types(f):
+                    options |= {"nargs": "+", "action": OneOrMore}
                 options["metavar"] = "|".join(choices) or kind.__name__.upper()
             group.add_argument(flag(f.name), **options)
 

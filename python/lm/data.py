@@ -1,7 +1,8 @@
-"""Token files, and windows drawn from them.
+"""Token files as one stream of ids, and windows drawn from it.
 
-A token file is raw little-endian ids. Beside `x.bin` may stand `x.bin.json`, which says the type of the ids,
-how many there are, and which tokenizer made them; a bare file tells its type by a name like `x.uint16.bin`.
+Several files, such as the shards of a set (`token_files.py` says which files a name means), are read as if
+they were one, each after the other: windows run across their borders, so where the text was cut into files
+changes neither a loss nor the order of the data.
 
 Which windows make up a step is a pure function of (seed, step), so that resuming needs nothing but the step,
 and any number of processes sees the same order. A window is never shuffled in memory: position `i` of an
@@ -11,7 +12,6 @@ change between versions.
 """
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -20,97 +20,102 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lm.config import UserError
+from lm.token_files import Given, TokenFileError, find_files, open_shard
 
-TYPES = {"uint16": "<u2", "uint32": "<u4"}
-
-
-class TokenFileError(UserError):
-    """A token file that cannot be used as it is."""
+__all__ = ["Sampler", "TokenFile", "TokenFileError", "check_length", "permute", "spread", "to_device"]
 
 
 class TokenFile:
-    """A memory-mapped token file.
+    """The ids of one token file, or of several as one stream, mapped into memory.
 
-    `dtype` is a name in `TYPES`, for files that do not tell. Ids have to be below `vocab_size`: checked here
-    as far as the sidecar tells, in `windows` one by one.
+    Args:
+        given: A file, a folder, a pattern, the name of a set, or several of these; see `token_files.py`.
+        dtype: `uint16` or `uint32`, for files that do not tell.
+        vocab_size: What all ids have to be below: checked here as far as the sidecars tell, in `windows` one
+            by one.
 
     Raises:
         OSError: not there or not readable.
-        TokenFileError: type unknown, odd size, or not what its sidecar says.
+        TokenFileError: type unknown, odd size, not what a sidecar says, or files that do not fit together.
     """
 
-    def __init__(self, path: str | Path, *, dtype: str | None = None, vocab_size: int | None = None) -> None:
-        self.path, self.vocab_size = Path(path), vocab_size
-        size, fits = self.path.stat().st_size, TokenFileError.unless
-        fits(self.path.is_file(), f"{path} is not a file")
-        self.sidecar = told = read_sidecar(self.path)
-        self.tokenizer_sha256: str | None = told.get("tokenizer_sha256")
-        self.dtype = token_dtype(self.path, told, dtype)
-        layout, width = told.get("layout", "bin"), self.dtype.itemsize
-        fits(layout in ("bin", "datatrove"), f"{path} has the header of {layout}; encode the text as `bin`")
-        fits(size > 0, f"{path} is empty")
-        fits(size % width == 0, f"{path} has {size} bytes, not a multiple of {width} ({self.dtype.name})")
-        self.num_tokens = size // width
-        count = told.get("num_tokens", self.num_tokens)
-        fits(count == self.num_tokens, f"{path} holds {self.num_tokens} tokens, but its sidecar says {count}")
-        made_for = told.get("vocab_size")
-        if vocab_size is not None and isinstance(made_for, int):
-            made = f"{path} was made with a vocabulary of {made_for}, the model has {vocab_size}"
-            fits(made_for <= vocab_size, made)
-        self.ids: NDArray[Any] = np.memmap(self.path, dtype=self.dtype, mode="r")
+    def __init__(self, given: Given, *, dtype: str | None = None, vocab_size: int | None = None) -> None:
+        self.vocab_size = vocab_size
+        self.shards = [open_shard(path, dtype) for path in find_files(given)]
+        self.path = self.shards[0].path
+        self.name = str(given) if isinstance(given, str | Path) else ", ".join(map(str, given))
+        self.dtype = np.dtype(self.agreed("dtype", [shard.dtype for shard in self.shards]))
+        told = [shard.sidecar for shard in self.shards]
+        self.tokenizer_sha256 = self.agreed("tokenizer_sha256", [t.get("tokenizer_sha256") for t in told])
+        made_for = self.agreed("vocab_size", [t.get("vocab_size") for t in told])
+        if vocab_size is not None and isinstance(made_for, int) and made_for > vocab_size:
+            raise TokenFileError(
+                f"{self.name} was made with a vocabulary of {made_for}, the model has {vocab_size}"
+            )
+        self.ends = np.cumsum([len(shard.ids) for shard in self.shards])
+        self.num_tokens = int(self.ends[-1])
+        if self.num_tokens == 0:
+            raise TokenFileError(f"{self.name} is empty")
+        sizes = [size for t in told if isinstance(size := t.get("num_bytes"), int)]
+        # bytes of text, None if a sidecar does not tell
+        self.num_bytes = sum(sizes) if len(sizes) == len(told) else None
+
+    def agreed(self, what: str, values: list[Any]) -> Any:
+        """Return the value of all files that tell one, None if none does; TokenFileError if they differ."""
+        known = [
+            (value, shard) for value, shard in zip(values, self.shards, strict=True) if value is not None
+        ]
+        for value, shard in known:
+            if value != known[0][0]:
+                first = f"{known[0][1].path} {known[0][0]}"
+                raise TokenFileError(
+                    f"{shard.path} has the {what} {value}, {first}: they do not fit together"
+                )
+        return known[0][0] if known else None
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """Return the ids from `start` to before `stop`, or to the end."""
+        if len(self.shards) == 1:
+            return self.shards[0].ids[start:stop]
+        index = int(np.searchsorted(self.ends, start, side="right"))  # the first that ends after `start`
+        parts: list[NDArray[Any]] = []
+        while index < len(self.shards) and (start < stop or not parts):
+            ids = self.shards[index].ids
+            first = start - (int(self.ends[index]) - len(ids))
+            parts.append(ids[first : first + stop - start])
+            start += len(parts[-1])
+            index += 1
+        return parts[0] if len(parts) == 1 else np.concatenate(parts or [np.empty(0, self.dtype)])
 
     def windows(self, starts: NDArray[np.int64], length: int) -> NDArray[np.int64]:
         """Return (len(starts), length) ids; TokenFileError if one is not below `vocab_size`."""
         batch = np.empty((len(starts), length), dtype=np.int64)
-        for row, start in zip(batch, starts, strict=True):
-            row[:] = self.ids[start : start + length]
+        for row, start in zip(batch, starts.tolist(), strict=True):
+            row[:] = self.read(start, start + length)
         if self.vocab_size is not None and batch.size and batch.max() >= self.vocab_size:
             raise TokenFileError(
-                f"{self.path} holds id {batch.max()}, but the vocabulary has {self.vocab_size}: "
+                f"{self.name} holds id {batch.max()}, but the vocabulary has {self.vocab_size}: "
                 "wrong `--vocab-size`, or the file's ids are of another type"
             )
         return batch
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return what a checkpoint remembers of the data, to notice another file on resume.
+        """Return what a checkpoint remembers of the data, to notice other data on resume.
 
-        The digest is of pieces spread over the file: reading all of a large one would take minutes.
+        The digest is of pieces spread over the stream: reading all of a large one would take minutes. Of
+        several files, a second digest holds the length, the checksum in the sidecar and both ends of each.
         """
         hasher = hashlib.sha256()
-        for start in np.linspace(0, max(0, self.num_tokens - 2048), 64).astype(np.int64):
-            hasher.update(self.ids[start : start + 2048].tobytes())
+        for start in np.linspace(0, max(0, self.num_tokens - 2048), 64).astype(np.int64).tolist():
+            hasher.update(self.read(start, start + 2048).tobytes())
         told = {"num_tokens": self.num_tokens, "pieces_sha256": hasher.hexdigest()[:16]}
+        if len(self.shards) > 1:
+            hasher = hashlib.sha256()
+            for shard in self.shards:
+                hasher.update(f"{len(shard.ids)} {shard.sidecar.get('crc32')}\n".encode())
+                hasher.update(shard.ids[:512].tobytes() + shard.ids[-512:].tobytes())
+            told["shards_sha256"] = hasher.hexdigest()[:16]
         return told | {"tokenizer_sha256": self.tokenizer_sha256}
-
-
-def read_sidecar(path: Path) -> dict[str, Any]:
-    """Return the content of a token file's sidecar, or nothing if it has none; TokenFileError if damaged."""
-    sidecar = path.with_name(path.name + ".json")
-    try:
-        told = json.loads(sidecar.read_bytes())
-    except FileNotFoundError:
-        return {}
-    except (ValueError, RecursionError) as error:  # the latter: nested a thousand levels deep
-        raise TokenFileError(f"{sidecar} is damaged: {error}") from None
-    if not isinstance(told, dict) or told.get("format") != "tinybpe-token-file":
-        raise TokenFileError(f"{sidecar} is not the sidecar of a token file")
-    version = told.get("version")
-    TokenFileError.unless(version == 1, f"{sidecar} has version {version}, this program reads version 1")
-    return told
-
-
-def token_dtype(path: Path, sidecar: dict[str, Any], told: str | None) -> np.dtype[Any]:
-    """Return the little-endian type of the ids, from the sidecar, the file's name, or the caller."""
-    suffix = next((name for name in TYPES if path.name.endswith(f".{name}.bin")), None)
-    known = sidecar.get("dtype") or suffix or told
-    TokenFileError.unless(told in (None, known), f"{path} holds {known} ids, but {told} was asked for")
-    if known not in list(TYPES):
-        raise TokenFileError(
-            f"the type of the ids in {path} is unknown: it has no sidecar {path.name}.json; "
-            "name it *.uint16.bin or *.uint32.bin, or give `--dtype uint16`"
-        )
-    return np.dtype(TYPES[known])
 
 
 def mix(x: NDArray[np.uint64], key: int) -> NDArray[np.uint64]:

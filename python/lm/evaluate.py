@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from lm.checkpoint import load_model
 from lm.cli import Parser, clear_errors
-from lm.config import ConfigError
+from lm.config import ConfigError, OneOrMore
 from lm.data import Sampler, TokenFile, TokenFileError, spread, to_device
 from lm.devices import NAMES, pick_device
 from lm.model import TransformerLM
@@ -97,7 +97,7 @@ def evaluate(
     `poll` is called between batches, and may raise. TokenFileError if there is nothing to predict.
     """
     length, last = model.config.context_length, tokens.num_tokens - 1
-    TokenFileError.unless(last > 0, f"{tokens.path} holds {last + 1} token; there is nothing to predict")
+    TokenFileError.unless(last > 0, f"{tokens.name} holds {last + 1} token; there is nothing to predict")
     starts = spread(tokens.num_tokens, length, num_windows)
     batches = [(starts[i : i + batch_size], length) for i in range(0, len(starts), batch_size)]
     if last % length and (num_windows == 0 or last < length):
@@ -135,8 +135,7 @@ def sampled_loss(model: TransformerLM, tokens: TokenFile, device: torch.device, 
 
 def bytes_by_sidecar(tokens: TokenFile, count: int) -> float | None:
     """Return the bytes of `count` tokens at the file's mean, None without a sidecar."""
-    total = tokens.sidecar.get("num_bytes")
-    return count * total / tokens.num_tokens if isinstance(total, int) and total > 0 else None
+    return count * tokens.num_bytes / tokens.num_tokens if tokens.num_bytes else None
 
 
 def count_bytes(tokenizer: "Tokenizer", vocab_size: int) -> NDArray[np.int64]:
@@ -181,7 +180,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser("python -m lm.evaluate", description="Loss of a model over a token file.")
     add = parser.add_argument
     add("--ckpt", required=True, help="run folder (its newest checkpoint) or checkpoint folder")
-    add("--bin", required=True, help="token file")
+    add(
+        "--bin",
+        required=True,
+        nargs="+",
+        action=OneOrMore,
+        help="token file, or several; see `--train-bin` of lm.train",
+    )
     add("--dtype", choices=("uint16", "uint32"), help="type of the ids, for files that do not tell")
     add("--tokenizer", help="tokenizer folder, to count bytes; else the run's own, or the sidecar")
     add("--device", default="auto", choices=NAMES)
@@ -194,7 +199,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         model, checkpoint, folder = load_model(args.ckpt)
         tokens = TokenFile(args.bin, dtype=args.dtype, vocab_size=model.config.vocab_size)
         known = {checkpoint.state.get("tokenizer_sha256"), tokens.tokenizer_sha256} - {None}
-        ConfigError.unless(len(known) < 2, f"{args.bin} was made with another tokenizer than the model's")
+        ConfigError.unless(len(known) < 2, f"{tokens.name} was made with another tokenizer than the model's")
         tokenizer, _ = find_tokenizer(args.tokenizer, tokens, folder.parent.parent / "tokenizer")
         lengths = count_bytes(tokenizer, model.config.vocab_size) if tokenizer else None
         model = model.to(device)

@@ -17,13 +17,25 @@ from torch.nn.parallel import DistributedDataParallel
 
 from lm import checkpoint as ckpt
 from lm.cli import Parser, clear_errors
-from lm.config import Config, ConfigError, Values, add_flags, from_values, layers, read_toml, resolve
-from lm.data import read_sidecar, to_device
+from lm.config import (
+    FIELDS,
+    Config,
+    ConfigError,
+    Values,
+    add_flags,
+    fault,
+    from_values,
+    layers,
+    read_toml,
+    resolve,
+)
+from lm.data import to_device
 from lm.devices import SelfTestError, pick_device, self_test, set_precision
 from lm.optim import clip_gradients
 from lm.processes import joined, largest, leave, rank, world_size
 from lm.report import write_report
 from lm.runlog import duration, lock, say
+from lm.token_files import vocab_size_of
 from lm.trainer import DivergedError, Interrupted, Trainer
 
 DESCRIPTION = """Train a Transformer language model on a token file. Settings that are not given come from
@@ -64,10 +76,11 @@ def settle(given: Values, preset: str | None, file: str | None, resume: str | No
 
 def take_vocab_size(chosen: Values) -> None:
     """Add the vocabulary size of the token file's sidecar, if nobody has given one."""
-    if "vocab_size" not in chosen and chosen.get("train_bin"):
-        size = read_sidecar(Path(chosen["train_bin"])).get("vocab_size")
-        if isinstance(size, int) and size > 0:
-            chosen["vocab_size"] = size
+    given = chosen.get("train_bin")
+    if "vocab_size" in chosen or not given or fault(FIELDS["train_bin"][1], given):
+        return
+    if size := vocab_size_of(given):
+        chosen["vocab_size"] = size
 
 
 def signals(trainer: Trainer) -> ExitStack:
@@ -187,7 +200,7 @@ def follow(trainer: Trainer) -> str:
         try:
             trainer.run_steps()
             if rank() == 0:
-                say(f"whole     {trainer.config.data.valid_bin}: {trainer.finish()}")
+                say(f"whole     {trainer.valid_tokens.name}: {trainer.finish()}")
         except Interrupted:
             return f"stopped at step {trainer.step}; continue with the same command and --resume"
         except DivergedError as error:

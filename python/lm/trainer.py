@@ -59,10 +59,10 @@ class Trainer:
         self.train_tokens = TokenFile(data.train_bin, dtype=data.dtype, vocab_size=model.vocab_size)
         self.valid_tokens = TokenFile(data.valid_bin, dtype=data.dtype, vocab_size=model.vocab_size)
         digests = {self.train_tokens.tokenizer_sha256, self.valid_tokens.tokenizer_sha256} - {None}
-        other = f"{data.train_bin} and {data.valid_bin} were made with different tokenizers"
+        other = f"{self.train_tokens.name} and {self.valid_tokens.name} were made with different tokenizers"
         TokenFileError.unless(len(digests) < 2, other)
         num_tokens, length = self.train_tokens.num_tokens, model.context_length
-        check_length(data.valid_bin, self.valid_tokens.num_tokens, length)
+        check_length(self.valid_tokens.name, self.valid_tokens.num_tokens, length)
         self.sampler = Sampler(num_tokens, length, data.batch_size, settings.seed, data.sampler)
         torch.manual_seed(settings.seed)
         self.model = TransformerLM(model).to(device)
