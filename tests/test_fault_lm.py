@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import torch
 from lm import checkpoint as ckpt
-from lm import cli, evaluate, generate, report, train
+from lm import cli, evaluate, generate, report, sampling, train
+from lm import text as lm_text
 from lm.config import ConfigError
 from lm.data import TokenFile, TokenFileError
 from lm.devices import pick_device
@@ -242,13 +243,13 @@ def model() -> TransformerLM:
     ],
 )  # fmt: skip
 def test_sampling_at_the_edges_draws_ids_that_exist(model: TransformerLM, settings: dict[str, Any]) -> None:
-    how = generate.Sampling(**settings)
+    how = sampling.Sampling(**settings)
     for prompt in ([5], list(range(8)), list(range(100))):
-        (drawn,) = zip(*generate.generate_ids(model, [prompt], 20, how), strict=True)
+        (drawn,) = zip(*sampling.generate_ids(model, [prompt], 20, how), strict=True)
         assert all(token_id is not None and 0 <= token_id < 300 for token_id in drawn)
     extreme = torch.tensor([[0.0, 1e30, -1e30, float("-inf")]])
     if settings.get("temperature", 1) <= 1:
-        assert int(generate.sample(extreme, how)) == 1
+        assert int(sampling.sample(extreme, how, [torch.Generator()])) == 1
 
 
 @pytest.mark.fault("S2")
@@ -256,8 +257,8 @@ def test_generated_ids_without_bytes_end_the_text(model: TransformerLM) -> None:
     """The head is wider than the vocabulary, and random weights choose from all of it."""
     tokenizer: Any = ByteTokenizer()
     for seed in range(20):
-        how = generate.Sampling(seed=seed)
-        text = "".join(generate.stream_text(model, tokenizer, "<|endoftext|>", 60, how))
+        how = sampling.Sampling(seed=seed)
+        text = "".join(lm_text.stream_text(model, tokenizer, "<|endoftext|>", 60, how))
         assert "<|endoftext|>" not in text
 
 
@@ -278,10 +279,10 @@ def test_generated_text_on_an_ascii_terminal(tmp_path: Path) -> None:
     program = """
 from lm import generate
 from lm_tools import ByteTokenizer
-import lm.generate, torch
-lm.generate.find_tokenizer = lambda *_: (ByteTokenizer(), "")
+import lm.api, lm.sampling, torch
+lm.api.find_tokenizer = lambda *_: (ByteTokenizer(), "")
 ids = iter("é🙂!".encode() * 9)
-lm.generate.sample = lambda *_, **__: torch.tensor([next(ids)])
+lm.sampling.sample = lambda *_, **__: torch.tensor([next(ids)])
 generate.main(["--ckpt", RUN, "--prompt", "日本 ", "--max-tokens", "7", "--device", "cpu"])
 """
     tokenizer_sha256 = ByteTokenizer.sha256

@@ -15,11 +15,11 @@ from lm import checkpoint as ckpt
 from lm import compare, evaluate, export, stories, train
 from lm.config import ConfigError, OptimConfig
 from lm.devices import pick_device
-from lm.generate import Sampling, generate_ids
 from lm.model import TransformerLM
 from lm.optim import make_optimizer
 from lm.plot import read_metrics
 from lm.report import write_report
+from lm.sampling import Sampling, generate_ids
 from lm_tools import equal, tiny_config, tiny_model
 
 

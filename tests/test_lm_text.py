@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lm import cli, download, evaluate, generate, plot, stories, train
+from lm import api, cli, download, evaluate, generate, plot, sampling, stories, text, train
 from lm.config import ConfigError
 from lm.data import TokenFile, TokenFileError
 from lm.model import TransformerLM
@@ -116,7 +116,7 @@ def test_evaluation_leaves_the_precision_as_it_was() -> None:
 
 def collect(model: TransformerLM, prompts: list[list[int]], **options: Any) -> list[list[int | None]]:
     how = {name: options.pop(name) for name in ("temperature", "seed") if name in options}
-    return list(generate.generate_ids(model, prompts, how=generate.Sampling(**how), **options))
+    return list(sampling.generate_ids(model, prompts, how=sampling.Sampling(**how), **options))
 
 
 @pytest.mark.fault("S1")
@@ -152,8 +152,8 @@ def test_sample() -> None:
 
     def seen(**options: Any) -> set[int]:
         generator = torch.Generator().manual_seed(0)
-        how = generate.Sampling(**options)
-        return {int(generate.sample(logits, how, generator)) for _ in range(300)}
+        how = sampling.Sampling(**options)
+        return {int(sampling.sample(logits, how, [generator])) for _ in range(300)}
 
     assert seen() == {0, 1, 2, 3}
     assert seen(top_k=2) == {0, 1}
@@ -163,7 +163,7 @@ def test_sample() -> None:
     assert seen(top_p=1e-9) == {0}
     assert seen(temperature=0) == seen(temperature=1e-9) == {0}
     generator = torch.Generator().manual_seed(0)
-    draws = torch.stack([generate.sample(logits, generate.Sampling(), generator) for _ in range(4000)])
+    draws = torch.stack([sampling.sample(logits, sampling.Sampling(), [generator]) for _ in range(4000)])
     shares = torch.bincount(draws.flatten(), minlength=4) / 4000
     torch.testing.assert_close(shares, torch.tensor([0.5, 0.3, 0.15, 0.05]), atol=0.03, rtol=0)
 
@@ -171,18 +171,18 @@ def test_sample() -> None:
 @pytest.mark.fault("S1")
 def test_bad_sampling_settings_in_one_message() -> None:
     with pytest.raises(ConfigError) as caught:
-        generate.Sampling(temperature=-1, top_k=-1, top_p=0)
+        sampling.Sampling(temperature=-1, top_k=-1, top_p=0)
     assert len(caught.value.problems) == 3
     for value in (float("nan"), float("inf")):
         with pytest.raises(ConfigError, match="temperature"):
-            generate.Sampling(temperature=value)
+            sampling.Sampling(temperature=value)
 
 
 def told(ids: list[int], monkeypatch: pytest.MonkeyPatch) -> list[str]:
     script = iter(ids)
-    monkeypatch.setattr(generate, "sample", lambda *_, **__: torch.tensor([next(script)]))
+    monkeypatch.setattr(sampling, "sample", lambda *_, **__: torch.tensor([next(script)]))
     model = TransformerLM(tiny_model(vocab_size=300, context_length=64))
-    return list(generate.stream_text(model, ByteTokenizer(), "a", len(ids), generate.Sampling()))  # type: ignore[arg-type]
+    return list(text.stream_text(model, ByteTokenizer(), "a", len(ids), sampling.Sampling()))  # type: ignore[arg-type]
 
 
 @pytest.mark.fault("E8")
@@ -206,12 +206,11 @@ def test_escape() -> None:
 
 @pytest.mark.fault("S2")
 def test_prompt_is_ordinary_text() -> None:
-    ids, stop = generate.start_ids(ByteTokenizer(), "<|endoftext|>", 257)  # type: ignore[arg-type]
-    assert ids == list(b"<|endoftext|>")
-    assert stop == 256
-    assert generate.start_ids(ByteTokenizer(), "", 257)[0] == [256]  # type: ignore[arg-type]
+    tokenizer: Any = ByteTokenizer()
+    assert text.start_ids(tokenizer, "<|endoftext|>", 257) == list(b"<|endoftext|>")
+    assert text.start_ids(tokenizer, "", 257) == [256]
     with pytest.raises(ConfigError, match="vocabulary has 50"):
-        generate.start_ids(ByteTokenizer(), "z", 50)  # type: ignore[arg-type]
+        text.start_ids(tokenizer, "z", 50)
 
 
 @pytest.mark.fault("S1", "S3")
@@ -219,7 +218,7 @@ def test_generate_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = train.train(tiny_config(tmp_path, vocab_size=257))
-    monkeypatch.setattr(generate, "find_tokenizer", lambda *_: (ByteTokenizer(), ""))
+    monkeypatch.setattr(api, "find_tokenizer", lambda *_: (ByteTokenizer(), ""))
     capsys.readouterr()
     command = ["--ckpt", str(run), "--prompt", "Hi\x1b", "--max-tokens", "5", "--device", "cpu"]
     with pytest.raises(SystemExit) as caught:

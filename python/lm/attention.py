@@ -11,6 +11,7 @@ and contiguous inputs, the form in which it is right on Apple GPUs:
 * pytorch#174861: the two-pass kernel reads out of bounds (fixed in 2.11).
 """
 
+import copy
 import math
 
 import torch
@@ -59,20 +60,43 @@ def rotate_pairs(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 class KVCache:
-    """Keys and values of the tokens seen so far in one layer, in memory allocated once."""
+    """Keys and values of the tokens seen so far in one layer, in memory allocated once.
+
+    `lengths` is (B,), on the CPU: how many tokens of each sequence are stored. Sequences of different length
+    take one new token at a time.
+    """
 
     def __init__(self, batch_size: int, num_heads: int, length: int, head_dim: int, like: Tensor) -> None:
         self.k = like.new_zeros(batch_size, num_heads, length, head_dim)
         self.v = torch.zeros_like(self.k)
-        self.length = 0
+        self.lengths = torch.zeros(batch_size, dtype=torch.long)
 
-    def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Store (B, H, T, D) new keys and values; return all of them so far."""
-        end = self.length + k.shape[-2]
-        self.k[:, :, self.length : end] = k
-        self.v[:, :, self.length : end] = v
-        self.length = end
-        return self.k[:, :, :end], self.v[:, :, :end]
+    def select(self, sequences: slice | list[int]) -> "KVCache":
+        """Return the cache of some of the sequences: of a slice a view of this one, of a list a copy."""
+        part = copy.copy(self)
+        part.k, part.v, part.lengths = self.k[sequences], self.v[sequences], self.lengths[sequences]
+        return part
+
+    def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Store (B, H, T, D) new keys and values; return all of them so far, and who may see whom.
+
+        The last is None where the sequences have one length, else (B, 1, 1, S): True where the one new token
+        of a sequence may see a key.
+        """
+        before, num_new = self.lengths.tolist(), k.shape[-2]
+        end = max(before) + num_new
+        mask = None
+        if min(before) == max(before):
+            self.k[:, :, end - num_new : end] = k
+            self.v[:, :, end - num_new : end] = v
+        else:
+            assert num_new == 1, "sequences of different length take one token at a time"
+            at = self.lengths.to(k.device)
+            self.k[torch.arange(len(at)), :, at] = k[:, :, 0]
+            self.v[torch.arange(len(at)), :, at] = v[:, :, 0]
+            mask = (torch.arange(end, device=k.device) <= at[:, None])[:, None, None]
+        self.lengths += num_new
+        return self.k[:, :, :end], self.v[:, :, :end], mask
 
 
 class CausalSelfAttention(nn.Module):
@@ -99,8 +123,9 @@ class CausalSelfAttention(nn.Module):
     ) -> Tensor:
         """Map (B, T, d_model) to the same shape.
 
-        `rope` is cos and sin of the tokens' positions, each (T, D / 2), None for attention without positions;
-        `cache` holds the keys and values of the tokens before, and takes the new ones.
+        `rope` is cos and sin of the tokens' positions, each (T, D / 2), or (B, T, D / 2) where they differ
+        from sequence to sequence, or None for attention without positions; `cache` holds the keys and values
+        of the tokens before, and takes the new ones.
         """
         batch, length, d_model = x.shape
         qkv = self.qkv(x).view(batch, length, 3, self.num_heads, self.head_dim)  # (B, T, 3, H, D)
@@ -111,25 +136,30 @@ class CausalSelfAttention(nn.Module):
             qk = torch.stack((self.q_norm(q), self.k_norm(k)), dim=2)
         if rope is not None:
             cos, sin = rope
-            qk = rotate_pairs(qk, cos[:, None, None], sin[:, None, None])  # (B, T, 2, H, D)
+            qk = rotate_pairs(qk, cos[..., None, None, :], sin[..., None, None, :])  # (B, T, 2, H, D)
         q, k = (part.transpose(1, 2) for part in qk.unbind(dim=2))  # (B, H, T, D)
         v = v.squeeze(2).transpose(1, 2)
+        mask = None
         if cache is not None:
-            k, v = cache.append(k, v)
-        y = self.attend(q, k, v)
+            k, v, mask = cache.append(k, v)
+        y = self.attend(q, k, v, mask)
         return self.out(y.transpose(1, 2).reshape(batch, length, d_model))  # type: ignore[no-any-return]
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Apply the chosen kernel to (B, H, T, D) queries and (B, H, S, D) keys and values."""
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Apply the chosen kernel to (B, H, T, D) queries and (B, H, S, D) keys and values.
+
+        `mask` is broadcastable to (B, H, T, S), True where the query may see the key; causal if None.
+        """
         kernel = self.kernel
         if kernel == "auto":
             kernel = "masked" if q.device.type == "mps" else "fused"
         num_queries, num_keys = q.shape[-2], k.shape[-2]
-        if kernel == "fused" and (num_queries == num_keys or num_queries == 1):
+        if kernel == "fused" and mask is None and (num_queries == num_keys or num_queries == 1):
             # torch's is_causal puts the first query at the first key: right without a cache, and needless for
             # one query
             return nn.functional.scaled_dot_product_attention(q, k, v, is_causal=num_queries > 1)
-        mask = causal_mask(num_queries, num_keys, q.device)
+        if mask is None:
+            mask = causal_mask(num_queries, num_keys, q.device)
         if kernel == "explicit":
             return scaled_dot_product_attention(q, k, v, mask)
         q, k, v = q.contiguous(), k.contiguous(), v.contiguous()

@@ -210,6 +210,18 @@ def find(path: str | Path) -> Path:
     raise CheckpointError(f"no checkpoint in {folder}")
 
 
+def find_best(path: str | Path) -> Path:
+    """Return the checkpoint of the lowest validation loss in a run; CheckpointError if there is none."""
+    newest = find(path)
+    best = read_state(newest).get("best")
+    if not best:
+        raise CheckpointError(f"{newest} names no best checkpoint: the run was not evaluated before it")
+    folder = newest.with_name(f"step-{best[1]:08d}")
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder}, the best checkpoint, is not there any more")
+    return folder
+
+
 def load_model(path: str | Path) -> tuple[TransformerLM, Checkpoint, Path]:
     """Return the model of a run or checkpoint on the CPU, the checkpoint, and its folder.
 

@@ -24,8 +24,8 @@ from torch import Tensor
 from lm import checkpoint as ckpt
 from lm.cli import Parser, clear_errors
 from lm.config import ConfigError, ModelConfig
-from lm.generate import END_OF_TEXT
 from lm.model import TransformerLM
+from lm.text import END_OF_TEXT
 
 # Llama's name of a setting -> ours, and what is fixed in our models
 SIZES = {

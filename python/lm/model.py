@@ -80,12 +80,18 @@ class TransformerLM(nn.Module):
         return self.embedding.weight if self.head is None else self.head.weight
 
     def hidden(self, ids: Tensor, caches: list[KVCache] | None = None) -> Tensor:
-        """Map (B, T) ids to (B, T, d_model), the normalised input of the head; ValueError if too long."""
-        start = caches[0].length if caches else 0
-        end = start + ids.shape[1]
+        """Map (B, T) ids to (B, T, d_model), the normalised input of the head; ValueError if too long.
+
+        With caches of sequences of different length, T is 1.
+        """
+        lengths, num_new = caches[0].lengths.tolist() if caches else [0], ids.shape[1]
+        end = max(lengths) + num_new
         if end > self.config.context_length:
             raise ValueError(f"{end} tokens do not fit the context length {self.config.context_length}")
-        rope = (self.rope_cos[start:end], self.rope_sin[start:end])
+        rope = (self.rope_cos[end - num_new : end], self.rope_sin[end - num_new : end])
+        if min(lengths) < max(lengths):
+            positions = torch.tensor(lengths, device=ids.device)[:, None]  # (B, 1)
+            rope = (self.rope_cos[positions], self.rope_sin[positions])  # (B, 1, D / 2)
         x = self.embedding(ids)
         for index, layer in enumerate(self.layers):
             if self.checkpoint_activations and self.training:

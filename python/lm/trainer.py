@@ -26,12 +26,13 @@ from lm.config import Config, ConfigError
 from lm.data import Sampler, TokenFile, TokenFileError, check_length, to_device
 from lm.devices import memory_mb, peak_flops, synchronize
 from lm.evaluate import Evaluation, count_bytes, evaluate, find_tokenizer
-from lm.generate import Sampling, stream_text
 from lm.model import TransformerLM
 from lm.optim import clip_gradients, make_optimizer, rate_factor
 from lm.plot import draw, read_metrics
 from lm.processes import average, largest, rank, world_size
 from lm.runlog import Metrics, say, show_progress
+from lm.sampling import Sampling
+from lm.text import stream_text
 
 COUNTERS = ("step", "loss_count", "best", "elapsed_s")  # attributes that a checkpoint's state holds
 RESUMED = (*COUNTERS, "config", "identity", "loss_sum", "threads")
