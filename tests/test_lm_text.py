@@ -263,6 +263,18 @@ def test_curves(tmp_path: Path) -> None:
     assert plot.smooth([1.0, 1.0, 1.0]) == pytest.approx([1, 1, 1])
 
 
+def test_smoothing_does_not_lag() -> None:
+    """A straight line stays where it is, a fast fall nearly so, noise shrinks."""
+    line = [float(i) for i in range(1000)]
+    assert plot.smooth(line)[:-20] == pytest.approx(line[:-20])
+    assert max(abs(a - b) for a, b in zip(plot.smooth(line), line, strict=True)) <= 5
+    falling = [0.3 + 7 * (1 + i) ** -0.8 for i in range(1000)]
+    assert max(abs(a / b - 1) for a, b in zip(plot.smooth(falling), falling, strict=True)) < 0.08
+    assert plot.smooth(falling)[0] == falling[0]
+    noise = np.random.default_rng(0).normal(size=1000)
+    assert np.std(plot.smooth(noise.tolist())[10:]) < 0.3
+
+
 class Hub(http.server.BaseHTTPRequestHandler):
     """Answers as the hub does for a small file."""
 

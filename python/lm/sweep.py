@@ -44,12 +44,28 @@ def whole_loss(config: Config) -> float | None:
 
 def draw_sweep(path: Path, losses: dict[tuple[float, int], float], tokens: float) -> None:
     """Draw the loss over the rate, a curve for each batch size."""
-    title = f"loss after {tokens:,.0f} tokens"
+    title = f"Validation loss after {tokens:,.0f} tokens"
     with picture(path, title, "highest learning rate", "validation loss, nats per token") as axes:
         for batch in dict.fromkeys(batch for _, batch in losses):
             points = sorted((rate, loss) for (rate, b), loss in losses.items() if b == batch)
-            axes.plot(*zip(*points, strict=True), marker="o", label=f"batch {batch}")
+            diverged = ", ".join(f"{rate:g}" for rate, loss in points if not math.isfinite(loss))
+            label = f"batch {batch}" + (f" (diverged at {diverged})" if diverged else "")
+            (line,) = axes.plot(*zip(*points, strict=True), marker="o", label=label)
+            for point in points:
+                place = {"xytext": (0, 9), "textcoords": "offset points", "ha": "center", "fontsize": 8}
+                box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
+                if math.isfinite(point[1]):
+                    axes.annotate(f"{point[1]:.3f}", point, color=line.get_color(), bbox=box, **place)
         axes.set_xscale("log")
+        rates = sorted({rate for rate, _ in losses})
+        axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
+        axes.minorticks_off()
+        axes.margins(0.06, 0.12)
+        (rate, batch), lowest = min(losses.items(), key=lambda item: item[1])
+        if math.isfinite(lowest):
+            label = f"lowest: {lowest:.4f} at rate {rate:g}, batch {batch}"
+            mark = {"marker": "*", "markersize": 14, "linestyle": "none", "markeredgecolor": "black"}
+            axes.plot(rate, lowest, color="gold", label=label, **mark)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
