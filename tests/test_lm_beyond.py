@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from lm import checkpoint as ckpt
-from lm import compare, evaluate, export, stories, train
-from lm.config import ConfigError, OptimConfig
-from lm.devices import pick_device
+from lm import compare, evaluate, export, huggingface, plot, report, stories, train
+from lm.config import ConfigError, OptimConfig, read_toml
+from lm.data import TokenFileError
+from lm.devices import SelfTestError, pick_device
 from lm.model import TransformerLM
 from lm.optim import make_optimizer
 from lm.plot import read_metrics
 from lm.report import write_report
 from lm.sampling import Sampling, generate_ids
-from lm_tools import equal, tiny_config, tiny_model
+from lm.text import END_OF_TEXT as END
+from lm_tools import equal, tiny_config, tiny_data, tiny_model, write_tokens
+from safetensors.torch import save as save_tensors
 
 
 def losses(run: Path) -> list[float]:
@@ -156,11 +161,30 @@ def test_report_holds_everything_and_escapes(tmp_path: Path) -> None:
     (run / "samples").mkdir()
     (run / "samples/step-00000012.txt").write_text("<script>alert(1)</script> & more")
     page = write_report(run).read_text()
-    assert page.count('src="data:image/png;base64,') == 2
+    assert page.count('src="data:image/png;base64,') == 1  # the perplexity would show the losses once more
     assert "<script>" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; more" in page
     for part in ("whole_valid_loss", "d_model = 8", "t" * 64, ckpt.read_state(ckpt.find(run))["sha256"]):
         assert part in page
+    last = read_metrics(run / "metrics.jsonl")[-1]
+    for name, value in (
+        ("loss, whole validation file", f"{last['whole_valid_loss']:.4g}"),
+        ("bits per byte", f"{last['whole_valid_bits_per_byte']:.3g}"),
+        ("training tokens read", "384"),
+        ("parameters", "2,120"),
+        ("device", "cpu"),
+    ):
+        assert f"<td>{name}</td><td>{value}</td>" in page
+    places = [page.index(part) for part in ("bits per byte", "The last story", "<img", "Settings")]
+    assert places == sorted(places)
+    before = re.sub(r'"data:[^"]*"', "", page).split("Settings")[0]
+    digits = [found.replace(".", "").lstrip("0") for found in re.findall(r"\d+\.\d+", before)]
+    assert max(map(len, digits)) <= 4
+    (run / "report.html").unlink()
+    assert report.main([str(run)]) == 0
+    assert (run / "report.html").read_text() == page
+    with pytest.raises(SystemExit):
+        report.main([str(tmp_path / "none")])
     assert not re.search(r'(?:src|href)="(?!data:)', page)
 
 
@@ -171,11 +195,44 @@ def test_compare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert compare.main([*map(str, runs), "--out", str(picture)]) == 0
     assert picture.read_bytes()[:4] == b"\x89PNG"
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["run", "a", "b", str(picture)]
-    assert len(lines[1].split()) == 5
-    with pytest.raises(SystemExit) as caught:
-        compare.main([str(tmp_path / "none")])
-    assert caught.value.code == 2
+    assert [line.split()[0] for line in lines if line] == ["run", "a", "b", "what", "seed", str(picture)]
+    assert len(lines[1].split()) == 6
+    assert lines[5].split() == ["seed", "1", "2"]
+    with pytest.raises(SystemExit):
+        compare.main([str(runs[0]), str(tmp_path / "none")])
+    assert "there is no folder" in capsys.readouterr().err
+
+
+def test_runs_of_different_tokenizers_are_compared_in_bits_per_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls: list[tuple[str, list[plot.Curves]]] = []
+    monkeypatch.setattr(
+        compare, "draw_picture", lambda _p, _t, ylabel, curves: calls.append((ylabel, curves))
+    )
+    a = train.train(tiny_config(tmp_path, "a"))
+    for name in ("train", "valid"):
+        ids = np.fromfile(tmp_path / f"{name}.bin", "<u2")
+        write_tokens(tmp_path / f"{name}.bin", ids, tokenizer_sha256="u" * 64, num_bytes=5 * len(ids))
+    b = train.train(tiny_config(tmp_path, "b"))
+    capsys.readouterr()
+    assert compare.main([str(a), str(b)]) == 0
+    assert "Different tokenizers: only bits per byte compare" in capsys.readouterr().out
+    ((ylabel, curves),) = calls
+    assert ylabel == "loss, bits per byte of text"
+    for curve, run, per_token in zip(curves, (a, b), (3, 5), strict=True):
+        rows = read_metrics(run / "metrics.jsonl")
+        assert curve.valid[1] == pytest.approx([r["valid_bits_per_byte"] for r in rows if "valid_loss" in r])
+        assert curve.train[1] == pytest.approx([x / math.log(2) / per_token for x in losses(run)])
+    for path in tmp_path.glob("*.bin.json"):
+        held = json.loads(path.read_text())
+        path.write_text(json.dumps({**held, "num_bytes": None, "tokenizer_sha256": "v" * 64}))
+    c = train.train(tiny_config(tmp_path, "c"))
+    with pytest.raises(SystemExit):
+        compare.main([str(a), str(c)])
+    assert "c has no bits per byte" in capsys.readouterr().err
+    assert compare.main([str(c), str(c)]) == 0
+    assert calls[-1][0] == "loss, nats per token"
 
 
 # -- Llama's layout --
@@ -183,7 +240,9 @@ def test_compare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.fault("S6")
 @pytest.mark.parametrize("tied", [False, True])
-def test_transformers_loads_the_export(tmp_path: Path, tied: bool) -> None:
+def test_transformers_loads_the_export(
+    tmp_path: Path, tied: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Equal logits, equal greedy text over 200 tokens; and back, bit for bit."""
     from tinybpe import Tokenizer
     from transformers import AutoTokenizer, LlamaForCausalLM
@@ -215,8 +274,97 @@ def test_transformers_loads_the_export(tmp_path: Path, tied: bool) -> None:
     assert back.config.rope_theta == 500.0
     for name, p in ours.named_parameters():
         assert torch.equal(p, back.get_parameter(name)), name
-    with pytest.raises(ckpt.CheckpointError, match="of another run"):
-        train.train(tiny_config(tmp_path, "back", **changes, **files), resume="strict")
+    with pytest.raises(ConfigError, match=r"holds .* already"):
+        export.export(run, tmp_path / "out")
+    assert export.main(["--ckpt", str(run), "--out", str(tmp_path / "out"), "--overwrite"]) == 0
+    told = capsys.readouterr().out
+    assert "check     same ids, logits within" in told
+    for name, expected in (
+        ("config.json", {"bos_token_id": None, "eos_token_id": 299}),
+        ("generation_config.json", {"bos_token_id": None, "eos_token_id": 299, "pad_token_id": 299}),
+        ("tokenizer_config.json", {"eos_token": END, "pad_token": END, "model_max_length": 256}),
+    ):
+        held = json.loads((tmp_path / "out" / name).read_text())
+        assert expected.items() <= held.items()
+    assert "bos_token" not in json.loads((tmp_path / "out/tokenizer_config.json").read_text())
+    assert "pad_token_id" not in json.loads((tmp_path / "out/config.json").read_text())
+    assert "parameters: 2 layers of width 32" in (tmp_path / "out/README.md").read_text()
+    reader = AutoTokenizer.from_pretrained(tmp_path / "out")
+    batch = reader(["Once upon", "Once upon a time there was"], padding=True)["input_ids"]
+    assert batch[0][:1] == [299]
+    assert len(batch[0]) == len(batch[1])
+    if not tied:  # the next line can be pasted
+        line = next(line for line in told.splitlines() if line.startswith("next")).split(None, 1)[1]
+        line = line.replace("python", sys.executable, 1)
+        ran = subprocess.run(line, shell=True, capture_output=True, text=True, timeout=250)
+        assert ran.returncode == 0, ran.stderr
+        assert ran.stdout.startswith("Once upon a time")
+
+
+def given(*flags: str) -> dict[str, object]:
+    own = ("config", "preset", "resume", "overwrite", "check")
+    return {k: v for k, v in vars(train.make_parser().parse_args(flags)).items() if k not in own}
+
+
+def imported(folder: Path) -> tuple[Path, list[str]]:
+    """A run of a small import, and flags that train it."""
+    config, tensors = export.to_llama(TransformerLM(tiny_model(d_model=16)))
+    (folder / "hf").mkdir(parents=True)
+    (folder / "hf/config.json").write_text(json.dumps(config))
+    (folder / "hf/model.safetensors").write_bytes(save_tensors(tensors))
+    assert export.main(["--from-llama", str(folder / "hf"), "--out", str(folder / "imp")]) == 0
+    files = tiny_data(folder)
+    flags = ["--ckpt-path", str(folder / "imp"), "--train-bin", str(files[0]), "--valid-bin", str(files[1])]
+    return folder / "imp", [*flags, "--device=cpu", "--batch-size=4", "--eval-every=2", "--sample-tokens=0"]
+
+
+@pytest.mark.fault("L4")
+def test_an_import_is_trained_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its shape is its own, all else the preset's; it is resumed like any run."""
+    run, flags = imported(tmp_path)
+    weights = ckpt.load(ckpt.find(run)).model
+    assert train.main(["--resume", *flags, "--max-iters", "2", "--lr", "1e-9"]) == 0
+    assert "begins    with the imported weights" in capsys.readouterr().out
+    config = read_toml(run / "config.toml")
+    assert (config["d_model"], config["vocab_size"], config["head_lr_scale"]) == (16, 50, 14.0)
+    for name, tensor in ckpt.load(ckpt.find(run)).model.items():
+        torch.testing.assert_close(tensor, weights[name], rtol=1e-4, atol=1e-4)
+    assert train.main(["--resume", "--ckpt-path", str(run), "--max-iters", "4"]) == 0
+    assert [row["step"] for row in read_metrics(run / "metrics.jsonl") if "valid_loss" in row] == [2, 4]
+    with pytest.raises(SystemExit):
+        export.main(["--from-llama", str(tmp_path / "hf"), "--out", str(run)])
+    assert "holds a run already" in capsys.readouterr().err
+
+
+@pytest.mark.fault("L4")
+def test_an_import_is_not_trained_on_with_another_shape_or_tokenizer(tmp_path: Path) -> None:
+    run, flags = imported(tmp_path)
+    for wrong, problem in ((["--d-model", "32"], "has shape"), (["--num-layers", "1"], "does not belong")):
+        settled, _ = train.settle(given(*flags, *wrong), None, None, "strict")
+        with pytest.raises(ckpt.CheckpointError, match=problem):
+            train.train(settled, resume="strict")
+    run, flags = imported(tmp_path / "other")
+    held = ckpt.load(ckpt.find(run))
+    held.state["tokenizer_sha256"] = "o" * 64
+    ckpt.save(run, held)
+    settled, _ = train.settle(given(*flags), None, None, "strict")
+    with pytest.raises(TokenFileError, match="another tokenizer than the model"):
+        train.train(settled, resume="strict")
+
+
+def test_the_check_finds_what_transformers_would_read_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, _ = imported(tmp_path)
+    model = ckpt.load_model(run)[0]
+    export.export(run, tmp_path / "out")
+    assert "logits within" in huggingface.check(tmp_path / "out", model)
+    with torch.no_grad():
+        model.norm.weight.mul_(2)
+    with pytest.raises(SelfTestError, match="other logits"):
+        huggingface.check(tmp_path / "out", model)
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    assert "not installed" in huggingface.check(tmp_path / "out", model)
 
 
 @pytest.mark.fault("S5")

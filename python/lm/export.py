@@ -1,7 +1,7 @@
 """Models for other programs, in the Llama layout of Hugging Face, and back.
 
     python -m lm.export --ckpt runs/default --out exported      safetensors, config.json, tokenizer files
-    python -m lm.export --from-llama exported --out runs/back   a run folder, for lm.evaluate and lm.generate
+    python -m lm.export --from-llama exported --out runs/back   a run folder, for all commands of lm
 
 The architectures are the same but for the order of rows: our rotation turns the pairs (2i, 2i + 1) of a head,
 Llama's the pairs (i, i + D/2). Attention only takes products of queries with keys, so permuting the rows of
@@ -9,7 +9,7 @@ both within each head gives equal scores. Our stacked matrices are cut into thei
 """
 
 import json
-import shutil
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -24,8 +24,9 @@ from torch import Tensor
 from lm import checkpoint as ckpt
 from lm.cli import Parser, clear_errors
 from lm.config import ConfigError, ModelConfig
+from lm.evaluate import find_tokenizer
+from lm.huggingface import PROMPT, TOKENIZER_FILES, check, copy_tokenizer, write_companions
 from lm.model import TransformerLM
-from lm.text import END_OF_TEXT
 
 # Llama's name of a setting -> ours, and what is fixed in our models
 SIZES = {
@@ -42,7 +43,6 @@ PARTS = {
     "mlp.gate_up": ["mlp.gate_proj", "mlp.up_proj"],
     "mlp.down": ["mlp.down_proj"],
 }
-TOKENIZER_FILES = ("vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json")
 
 
 def reorder(name: str, weight: Tensor, *rows: int) -> Tensor:
@@ -80,7 +80,7 @@ def to_llama(model: TransformerLM) -> tuple[dict[str, Any], dict[str, Tensor]]:
         "head_dim": c.d_model // c.num_heads, "rope_theta": c.rope_theta,
         "rope_parameters": {"rope_type": "default", "rope_theta": c.rope_theta},
         "tie_word_embeddings": c.tie_embeddings, "attention_bias": False, "mlp_bias": False,
-        "torch_dtype": "float32", "bos_token_id": None, "eos_token_id": None, "use_cache": True,
+        "torch_dtype": "float32", "use_cache": True,
     }  # fmt: skip
     return config, tensors
 
@@ -115,38 +115,68 @@ def from_llama(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Tran
     return model.eval()
 
 
-def copy_tokenizer(source: Path, target: Path) -> None:
-    """Copy the files of a tokenizer, as far as there are any."""
-    for name in TOKENIZER_FILES:
-        if (source / name).exists():
-            target.mkdir(exist_ok=True)
-            shutil.copyfile(source / name, target / name)
+def describe(c: ModelConfig, num_parameters: int) -> str:
+    """Return a line about a model."""
+    shape = f"{c.num_layers} layers of width {c.d_model}, {c.num_heads} heads"
+    return (
+        f"{num_parameters:,} parameters: {shape}, vocabulary {c.vocab_size:,}, context {c.context_length:,}"
+    )
 
 
-def export(path: str | Path, out: Path) -> None:
-    """Write a checkpoint's model, and the tokenizer of its run, into a folder that `transformers` loads."""
-    model, _, folder = ckpt.load_model(path)
+def export(path: str | Path, out: Path, *, overwrite: bool = False) -> None:
+    """Write a checkpoint's model, and the tokenizer of its run, into a folder that `transformers` loads.
+
+    Raises:
+        ConfigError: The folder holds such files already, or Llama's layout cannot express the model.
+        SelfTestError: `transformers` is installed, and reads the files otherwise than we do.
+    """
+    written = (*TOKENIZER_FILES, "README.md", "generation_config.json", "model.safetensors", "config.json")
+    held = [name for name in written if (out / name).exists()]
+    if held and not overwrite:
+        raise ConfigError(f"{out} holds {held[0]} already: choose another `--out`, or add `--overwrite`")
+    model, checkpoint, folder = ckpt.load_model(path)
     config, tensors = to_llama(model)
+    for name in held:  # nothing of an older export may stay beside the new one
+        (out / name).unlink()
     out.mkdir(parents=True, exist_ok=True)
-    copy_tokenizer(folder.parent.parent / "tokenizer", out)
-    if (out / "tokenizer.json").exists():
-        added = json.loads((out / "tokenizer.json").read_bytes()).get("added_tokens", [])
-        config["eos_token_id"] = next((t["id"] for t in added if t["content"] == END_OF_TEXT), None)
+    has_tokenizer = copy_tokenizer(folder.parent.parent / "tokenizer", out)
     ckpt.replace_file(out / "model.safetensors", save_tensors(tensors, {"format": "pt"}))
-    ckpt.replace_file(out / "config.json", json.dumps(config, indent=2).encode())
+    summary = describe(model.config, model.num_parameters())
+    best = checkpoint.state.get("best")
+    facts = {"model": summary, "training": f"{checkpoint.step:,} steps"}
+    write_companions(out, config, facts | ({"lowest validation loss": f"{best[0]:.4f}"} if best else {}))
+    print(f"model     {summary}\nfrom      {folder}")
+    print(f"wrote     {out}: {', '.join(name for name in written if (out / name).exists())}")
+    if not has_tokenizer:
+        print("tokenizer none in the run, so none is exported")
+    print(f"check     {check(out, model)}")
+    code = f"from transformers import pipeline; write = pipeline('text-generation', {str(out)!r}); "
+    code += f"print(write({PROMPT!r})[0]['generated_text'])"
+    print(f"next      python -c {shlex.quote(code)}")
 
 
 def import_back(source: Path, run: Path) -> None:
-    """Write a folder in Llama's layout as the checkpoint of a new run, which cannot be trained on."""
+    """Write a folder in Llama's layout as a run that has done no step, to be generated from or trained on."""
     try:
         config = json.loads((source / "config.json").read_bytes())
         tensors = load_tensors((source / "model.safetensors").read_bytes())
     except (SafetensorError, ValueError) as error:
         raise ckpt.CheckpointError(f"{source} is damaged: {error}") from None
     model = from_llama(config, {name: tensor.float() for name, tensor in tensors.items()})
-    state = {"step": 0, "config": {"model": asdict(model.config)}, "identity": {}, "tokenizer_sha256": None}
-    ckpt.save(run, ckpt.Checkpoint(model=dict(model.named_parameters()), optimizer={}, state=state))
     copy_tokenizer(source, run / "tokenizer")
+    tokenizer, _ = find_tokenizer(None, None, run / "tokenizer")
+    shape = asdict(model.config)
+    state = {"step": 0, "config": {"model": shape}, "identity": {}, "imported": True}
+    state["tokenizer_sha256"] = tokenizer.sha256 if tokenizer else None
+    run.mkdir(parents=True, exist_ok=True)
+    lines = [f"{name} = {json.dumps(value)}" for name, value in shape.items()]
+    ckpt.replace_file(run / "config.toml", "\n".join(["[model]", *lines, ""]).encode())
+    ckpt.save(run, ckpt.Checkpoint(model=dict(model.named_parameters()), optimizer={}, state=state))
+    print(f"model     {describe(model.config, model.num_parameters())}\nwrote     {run}")
+    where = shlex.quote(str(run))
+    print(f"next      python -m lm.generate --ckpt {where}")
+    files = "--train-bin train.bin --valid-bin valid.bin"
+    print(f"or        python -m lm.train --resume --ckpt-path {where} {files}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -156,16 +186,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     source.add_argument("--ckpt", help="run folder (its newest checkpoint) or checkpoint folder to export")
     source.add_argument("--from-llama", metavar="DIR", help="folder in Llama's layout to make a run of")
     parser.add_argument("--out", required=True, help="folder to write")
+    parser.add_argument("--overwrite", action="store_true", help="replace an export that is in the folder")
     args = parser.parse_args(argv)
     with clear_errors(parser.prog):
         out = Path(args.out)
         if args.ckpt:
-            export(args.ckpt, out)
-        elif ckpt.steps(out):
-            raise ConfigError(f"{out} holds a run already")
+            export(args.ckpt, out, overwrite=args.overwrite)
+        elif (out / "config.toml").exists() or ckpt.steps(out):
+            raise ConfigError(f"{out} holds a run already; choose another `--out`")
         else:
             import_back(Path(args.from_llama), out)
-        print(out)
     return 0
 
 

@@ -64,6 +64,10 @@ def settle(given: Values, preset: str | None, file: str | None, resume: str | No
     base, chosen, name = layers(given, preset, file)
     if resume and saved.exists():
         planned = read_toml(saved)
+        if all(
+            FIELDS[key][0] == "model" for key in planned if key in FIELDS
+        ):  # of an import: its shape alone
+            return from_values(base | planned | chosen), f"preset {name}, the model of {saved}"
         if chosen.get("max_iters", planned.get("max_iters")) != planned.get("max_iters"):
             say("more or fewer steps than planned: the schedule stays unless --cosine-cycle-iters is given")
         return from_values(planned | (base if preset else {}) | chosen), f"from {saved}"

@@ -105,6 +105,8 @@ class Trainer:
             "tokenizer_sha256": self.tokenizer_sha256,
             "loss_sum": loss_sum,
             "threads": torch.get_num_threads(),
+            "device": self.device.type,
+            "num_parameters": self.model.num_parameters(),
         }
         optimizer = {**self.optimizer.state, "random_state": torch.get_rng_state()}
         weights: dict[str, Tensor] = dict(self.model.named_parameters())
@@ -138,6 +140,9 @@ class Trainer:
     def continue_from(self, folder: Path, held: ckpt.Checkpoint) -> None:
         """Take over weights, optimizer, sums and random state."""
         state = held.state
+        if state.get("imported"):
+            self.begin_with(folder, held)
+            return
         if changed := ckpt.differences(state.get("identity", {}), self.identity):
             raise ckpt.CheckpointError("\n  - ".join([f"{folder} is of another run:", *changed]))
         if missing := [name for name in RESUMED if name not in state]:
@@ -158,6 +163,16 @@ class Trainer:
         if state["threads"] != torch.get_num_threads():
             say("other number of threads than before: the loss will be close, not equal in the last bit")
         say(f"resumed   {folder} at step {self.step}")
+
+    def begin_with(self, folder: Path, held: ckpt.Checkpoint) -> None:
+        """Take over the weights of another program's model, which is trained from step 0."""
+        digests = {held.state.get("tokenizer_sha256"), self.tokenizer_sha256} - {None}
+        if len(digests) > 1:
+            name = self.train_tokens.name
+            raise TokenFileError(f"{name} was made with another tokenizer than the model in {folder}")
+        ckpt.load_weights(self.model, held.model, folder)
+        self.metrics.keep_until(0)
+        say(f"begins    with the imported weights of {folder}")
 
     # -- training --
 
