@@ -114,8 +114,12 @@ impl Pretokenizer {
             (None, [Compiled::Automaton(automaton)]) => automaton.family(),
             _ => None,
         };
+        let is_alone = compiled.len() == 1;
         let stages = compiled.into_iter().map(|compiled| match compiled {
-            Compiled::Automaton(automaton) => Ok(Stage::Automaton(automaton)),
+            Compiled::Automaton(automaton) => Ok(match if is_alone { None } else { automaton.family() } {
+                Some(family) => Stage::Blocks(family, Level::best(), automaton),
+                None => Stage::Automaton(automaton),
+            }),
             Compiled::Not(index, reason) => {
                 reasons.push(format!("`{}`: {reason}", regexes[index]));
                 Custom::new(regexes[index]).map(Stage::Engine)

@@ -6,6 +6,8 @@
 use super::{
     automaton::{Automaton, Progress},
     custom::{Custom, Run},
+    named::Family,
+    simd::Level,
 };
 use crate::error::Result;
 use std::sync::Arc;
@@ -13,6 +15,8 @@ use std::sync::Arc;
 /// One way to split text.
 #[derive(Clone, Debug)]
 pub enum Stage {
+    /// A pattern that the block scanner knows, which also is an automaton.
+    Blocks(Family, Level, Arc<Automaton>),
     /// A compiled pattern, or several.
     Automaton(Arc<Automaton>),
     /// A regex engine, for what cannot be compiled.
@@ -23,9 +27,14 @@ impl Stage {
     /// Whether a cut between two characters is harmless, and if so whether it is sure.
     pub fn cut(&self, before: char, after: char) -> Option<bool> {
         match self {
-            Self::Automaton(automaton) => automaton.cut(before, after),
+            Self::Blocks(.., automaton) | Self::Automaton(automaton) => automaton.cut(before, after),
             Self::Engine(_) => None,
         }
+    }
+
+    /// Whether a text is seen at once to be one piece.
+    fn is_whole(&self, text: &[u8]) -> bool {
+        matches!(self, Self::Automaton(automaton) if automaton.is_whole(text))
     }
 }
 
@@ -34,20 +43,22 @@ impl Stage {
 pub struct Cursor<'t> {
     text: &'t [u8],
     /// One for each stage.
-    levels: Vec<Level<'t>>,
+    levels: Vec<Work<'t>>,
 }
 
 /// A stage at work on a piece of the stage before.
 #[derive(Clone, Debug, Default)]
-struct Level<'t> {
+struct Work<'t> {
     /// Where the piece of the stage before starts and ends; for the first stage all of the text.
     piece: (usize, usize),
     /// Up to where it is split.
     at: usize,
     progress: Progress,
     run: Run<'t>,
-    /// Ends found and not yet handed on, the next of them, and where its piece starts. Unused in the last stage.
+    /// Room for ends that the next stage needs; empty in the last stage.
     ends: Vec<u32>,
+    /// How many ends are in it, which is the next to be handed on, and where its piece starts.
+    num_ends: usize,
     next: usize,
     start: usize,
 }
@@ -58,7 +69,7 @@ const ENDS_AT_A_TIME: usize = 256;
 impl<'t> Cursor<'t> {
     /// The start of a text, for this number of stages.
     pub fn new(text: &'t [u8], num_stages: usize) -> Self {
-        let mut levels = vec![Level::default(); num_stages];
+        let mut levels = vec![Work::default(); num_stages];
         levels[0].piece.1 = text.len();
         Self { text, levels }
     }
@@ -79,7 +90,7 @@ impl<'t> Cursor<'t> {
             return Ok(true);
         }
         let Some(above) = index.checked_sub(1) else { return Ok(false) };
-        if self.levels[above].next == self.levels[above].ends.len() {
+        if self.levels[above].next == self.levels[above].num_ends {
             if !self.enter_piece(stages, above)? {
                 return Ok(false);
             }
@@ -87,8 +98,7 @@ impl<'t> Cursor<'t> {
             let mut ends = std::mem::take(&mut level.ends);
             ends.resize(ENDS_AT_A_TIME, 0);
             (level.next, level.start) = (0, level.at);
-            let num_ends = level.fill(self.text, &stages[above], &mut ends)?;
-            ends.truncate(num_ends);
+            level.num_ends = level.fill(self.text, &stages[above], &mut ends)?;
             level.ends = ends;
         }
         let level = &mut self.levels[above];
@@ -99,7 +109,7 @@ impl<'t> Cursor<'t> {
     }
 }
 
-impl<'t> Level<'t> {
+impl<'t> Work<'t> {
     /// Splits more of the piece; returns how many ends that gave, one at the least.
     #[expect(
         clippy::cast_possible_truncation,
@@ -109,11 +119,17 @@ impl<'t> Level<'t> {
         let (offset, end) = self.piece;
         let text = &text[offset..end];
         let at = self.at - offset;
+        if at == 0 && stage.is_whole(text) {
+            ends[0] = end as u32;
+            self.at = end;
+            return Ok(1);
+        }
         if at == 0 {
             self.run = Run::default();
             self.progress.restart();
         }
         let num_ends = match stage {
+            Stage::Blocks(family, level, _) => family.next_ends(*level, text, at, ends),
             Stage::Automaton(automaton) => automaton.next_ends(text, at, &mut self.progress, ends),
             Stage::Engine(custom) => custom.next_ends(text, at, &mut self.run, ends)?,
         };

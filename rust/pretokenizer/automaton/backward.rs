@@ -6,7 +6,9 @@
 //! and Cardelli, "Greedy Regular Expression Matching", 2004, <https://doi.org/10.1007/978-3-540-27836-8_53>).
 //!
 //! Needed for digits grouped from the right and other look-ahead past one character, and where the forward scanner goes
-//! back too often. Costs two passes, and two bytes of memory for each byte of text.
+//! back too often. Characters that start no match are passed over, and the first pass goes no further than to a character
+//! before which the state is always the same. What is left costs two passes and some twenty bytes of memory for each
+//! character between such places.
 
 use super::{
     alphabet::{Alphabet, ClassSet, END},
@@ -31,6 +33,10 @@ pub struct Backward {
     ways: Vec<Way>,
     /// By place, the characters behind which it stands; none for the start.
     entered_by: Vec<ClassSet>,
+    /// By class, whether no match starts with it, whatever follows.
+    inert: Vec<bool>,
+    /// By class, whether the first pass has the same state before it, whatever follows.
+    resets: Vec<bool>,
     regions: Regions,
 }
 
@@ -54,17 +60,28 @@ const MAX_STATES: usize = 4096;
 /// The most entries of the table of ways.
 const MAX_WAYS: usize = 1 << 22;
 
-/// A run of valid text with the states of the first pass.
+/// How many bytes the first pass goes over at the least where a match could read on.
+const ENOUGH: usize = 1024;
+
+/// A stretch of text with the states of the first pass.
 #[derive(Clone, Debug, Default)]
 pub struct Prepared {
     start: usize,
+    /// The last place with a known state.
+    last: usize,
+    /// By byte from `start` on, at the first bytes of characters and at the end.
     states: Vec<u16>,
+    characters: Vec<(usize, u8)>,
 }
 
 impl Prepared {
     /// Forgets the text.
     pub fn clear(&mut self) {
         self.states.clear();
+    }
+
+    fn knows(&self, at: usize) -> bool {
+        !self.states.is_empty() && (self.start..=self.last).contains(&at)
     }
 }
 
@@ -132,15 +149,21 @@ impl Backward {
         }
         let ways = sets.iter().flat_map(|set| places.iter().map(|&place| way(nfa, set, place, &place_of)));
         let ways = ways.collect();
-        Ok(Self {
-            classes,
-            num_classes,
-            steps,
-            text_start_steps,
-            ways,
-            entered_by,
-            regions: Regions::one(num_classes),
-        })
+        let regions = Regions::one(num_classes);
+        let (inert, resets) = (Vec::new(), Vec::new());
+        let mut backward =
+            Self { classes, num_classes, steps, text_start_steps, ways, entered_by, inert, resets, regions };
+        let states = |class: usize| (0..sets.len()).map(move |state| state * num_classes + class);
+        let no_match = |state: &u16| backward.row(usize::from(*state))[0] == Way::None;
+        let is_inert = |class| {
+            states(class)
+                .all(|index| no_match(&backward.steps[index]) && no_match(&backward.text_start_steps[index]))
+        };
+        let is_reset = |class| states(class).all(|index| backward.steps[index] == backward.steps[class]);
+        let inert = (0..num_classes).map(|class| class != usize::from(END) && is_inert(class)).collect();
+        let resets = (0..num_classes).map(|class| class == usize::from(END) || is_reset(class)).collect();
+        (backward.inert, backward.resets) = (inert, resets);
+        Ok(backward)
     }
 
     /// Makes each run of characters of a region a text of its own.
@@ -148,26 +171,54 @@ impl Backward {
         self.regions = regions;
     }
 
-    /// Runs the first pass over the rest of the run of valid text, of one region, that `start` is in.
-    fn prepare(&self, text: &[u8], start: usize, prepared: &mut Prepared) {
-        let mut run = text[start..].utf8_chunks().next().map_or("", |chunk| chunk.valid());
-        if self.regions.len() > 1
-            && let region = run.chars().next().map(|first| self.regions.of(self.classes.of(first)))
-            && let Some(end) = run.find(|c| Some(self.regions.of(self.classes.of(c))) != region)
-        {
-            run = &run[..end];
+    /// Makes each run of characters of a set, and each run of others, a text of its own; returns whether that can be done.
+    pub fn isolate(&mut self, set: ClassSet) -> bool {
+        // Where a text starts is looked for in the bytes before it.
+        if self.steps != self.text_start_steps {
+            return false;
         }
-        prepared.start = start;
+        let classes = 0..u8::try_from(self.num_classes).unwrap_or(u8::MAX);
+        self.regions = self.regions.split(classes, |class| set.contains(class), None);
+        true
+    }
+
+    /// The region of a class.
+    pub fn region(&self, class: u8) -> usize {
+        self.regions.of(class)
+    }
+
+    /// Whether no match starts with a character of this class, whatever follows.
+    pub fn is_inert(&self, class: u8) -> bool {
+        self.inert[usize::from(class)]
+    }
+
+    /// Runs the first pass over what follows `start`: to the end of the text or of the region, or to a character before which
+    /// the state does not depend on what follows.
+    fn prepare(&self, text: &[u8], start: usize, prepared: &mut Prepared) {
+        prepared.characters.clear();
+        let (mut class, mut len) = self.classes.at(text, start);
+        let region = self.regions.of(class);
+        let mut at = start;
+        let mut is_reset = false;
+        while class != END && self.regions.of(class) == region && !is_reset {
+            prepared.characters.push((at, class));
+            let is_enough = self.inert[usize::from(class)] || at - start > ENOUGH;
+            is_reset = self.resets[usize::from(class)] && is_enough && at > start;
+            at += len;
+            (class, len) = self.classes.at(text, at);
+        }
+        (prepared.start, prepared.last) = (start, at);
+        if let (true, Some(&(last, _))) = (is_reset, prepared.characters.last()) {
+            prepared.last = last;
+        }
         prepared.states.clear();
-        prepared.states.resize(run.len() + 1, TEXT_END);
+        prepared.states.resize(at - start + 1, TEXT_END);
         let starts_text = starts_text(&self.classes, text, start);
         let mut state = TEXT_END;
-        let mut at = run.len();
-        for character in run.chars().rev() {
-            at -= character.len_utf8();
-            let index = usize::from(state) * self.num_classes + usize::from(self.classes.of(character));
-            state = if at == 0 && starts_text { self.text_start_steps[index] } else { self.steps[index] };
-            prepared.states[at] = state;
+        for &(at, class) in prepared.characters.iter().rev() {
+            let index = usize::from(state) * self.num_classes + usize::from(class);
+            state = if at == start && starts_text { self.text_start_steps[index] } else { self.steps[index] };
+            prepared.states[at - start] = state;
         }
     }
 
@@ -179,9 +230,6 @@ impl Backward {
     pub fn next_ends(&self, text: &[u8], start: usize, prepared: &mut Prepared, ends: &mut [u32]) -> usize {
         let (mut num_ends, mut at) = (0, start);
         while num_ends < ends.len() && at < text.len() {
-            if at < prepared.start || at + 1 >= prepared.start + prepared.states.len() {
-                self.prepare(text, at, prepared);
-            }
             at = self.piece_end(text, at, prepared);
             ends[num_ends] = at as u32;
             num_ends += 1;
@@ -189,34 +237,43 @@ impl Backward {
         num_ends
     }
 
-    fn piece_end(&self, text: &[u8], piece: usize, prepared: &Prepared) -> usize {
-        let run_end = prepared.start + prepared.states.len() - 1;
-        if piece >= run_end {
+    fn piece_end(&self, text: &[u8], piece: usize, prepared: &mut Prepared) -> usize {
+        let (class, len) = self.classes.at(text, piece);
+        if class == END {
             return piece + 1; // no part of a character
         }
+        let region = self.regions.of(class);
         let mut at = piece;
-        if let Some(longest) = self.regions.longest(self.classes.at(text, piece).0) {
+        if let Some(longest) = self.regions.longest(class) {
             for _ in 0..longest {
-                at += if at < run_end { self.classes.at(text, at).1 } else { 0 };
+                let (class, len) = self.classes.at(text, at);
+                at += if class != END && self.regions.of(class) == region { len } else { 0 };
             }
             return at;
         }
+        let (mut class, mut len) = (class, len);
         loop {
-            match self.match_end(text, at, prepared) {
-                Some(end) if at == piece && end > at => return end,
-                Some(_) if at > piece => return at,
-                _ => {}
+            if !self.inert[usize::from(class)] {
+                match self.match_end(text, at, prepared) {
+                    Some(end) if at == piece && end > at => return end,
+                    Some(_) if at > piece => return at,
+                    _ => {}
+                }
             }
-            at += self.classes.at(text, at).1;
-            if at >= run_end {
-                return run_end;
+            at += len;
+            (class, len) = self.classes.at(text, at);
+            if class == END || self.regions.of(class) != region {
+                return at;
             }
         }
     }
 
-    fn match_end(&self, text: &[u8], start: usize, prepared: &Prepared) -> Option<usize> {
+    fn match_end(&self, text: &[u8], start: usize, prepared: &mut Prepared) -> Option<usize> {
         let (mut place, mut at) = (0, start);
         loop {
+            if !prepared.knows(at) {
+                self.prepare(text, at, prepared);
+            }
             let state = usize::from(prepared.states[at - prepared.start]);
             match self.ways[state * self.entered_by.len() + usize::from(place)] {
                 Way::None => return None,
@@ -240,6 +297,9 @@ impl Backward {
         let end = usize::from(TEXT_END);
         let places: Vec<usize> =
             (0..self.entered_by.len()).filter(|&place| self.entered_by[place].contains(before)).collect();
+        if self.regions.of(before) != self.regions.of(after) {
+            return Some(true);
+        }
         let mut surely = true;
         for state in 0..num_states {
             let there = step(state, after);

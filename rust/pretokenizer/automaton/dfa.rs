@@ -139,6 +139,12 @@ impl Dfa {
         }
     }
 
+    /// Whether no match starts with a character of this class, whatever follows.
+    pub fn is_inert(&self, class: u8) -> bool {
+        class != END
+            && [self.start, self.text_start].iter().all(|&start| self.step(start, class) == Step::default())
+    }
+
     /// Whether a match can lie any number of characters before the last one read: a cycle of states without a match.
     pub fn goes_back_far(&self) -> bool {
         // States that lead to the dead one alone, or to such states, are taken away; what is left has a cycle.

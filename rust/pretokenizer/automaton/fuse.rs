@@ -46,7 +46,7 @@ impl Regions {
     }
 
     /// The same with each region divided into the characters of a set, counted off up to `max`, and the others.
-    fn split(
+    pub fn split(
         &self,
         classes: impl Iterator<Item = u8>,
         is_in: impl Fn(u8) -> bool,

@@ -45,6 +45,8 @@ pub struct Automaton {
     careful: Option<Backward>,
     /// By class before and class after: see [`Automaton::cut`].
     cuts: Vec<Option<bool>>,
+    /// By ASCII byte, one more than its region if no match starts with it, else 0.
+    inert: [u8; 128],
 }
 
 /// What an automaton remembers of a text.
@@ -86,13 +88,10 @@ pub fn compile(patterns: &[&str]) -> Vec<Compiled> {
     // From the last to the first, which may be joined to the one after it.
     let mut steps: Vec<Result<Automata, (usize, Unsupported)>> = Vec::new();
     for (index, node) in nodes.into_iter().enumerate().rev() {
-        if let (Some(Ok((Some(after), careful))), Ok(node)) = (steps.last_mut(), &node)
-            && let Some(both) = runs(node, &alphabet).and_then(|runs| after.after_runs(runs))
+        if let (Some(Ok(after)), Ok(node)) = (steps.last_mut(), &node)
+            && let Some(runs) = runs(node, &alphabet)
+            && join(runs, after)
         {
-            if let Some(careful) = careful {
-                careful.set_regions(both.regions.clone());
-            }
-            *after = both;
             continue;
         }
         let automata = node.and_then(|node| automata(&node, &alphabet, &classes));
@@ -116,6 +115,22 @@ fn automata(node: &Node, alphabet: &Alphabet, classes: &Arc<Classes>) -> Result<
     let linear = dfa.as_ref().is_some_and(|dfa| !dfa.goes_back_far());
     let careful = if linear { None } else { Some(Backward::new(&nfa, alphabet, classes.clone())?) };
     Ok((dfa, careful))
+}
+
+/// Puts runs before automata, if that can be done; returns whether it was.
+fn join(runs: Runs, after: &mut Automata) -> bool {
+    match after {
+        (Some(dfa), careful) => {
+            let Some(both) = dfa.after_runs(runs) else { return false };
+            if let Some(careful) = careful {
+                careful.set_regions(both.regions.clone());
+            }
+            *dfa = both;
+            true
+        }
+        (None, Some(careful)) => runs.max.is_none() && careful.isolate(runs.set),
+        (None, None) => false,
+    }
 }
 
 /// What a pattern isolates, if that is runs of a set.
@@ -144,8 +159,27 @@ impl Automaton {
                 _ => None,
             };
         }
+        let inert = std::array::from_fn(|byte| {
+            let class = classes.of_byte(u8::try_from(byte).unwrap_or(0));
+            let (is_inert, region) = match (&dfa, &careful) {
+                (Some(dfa), _) => (dfa.is_inert(class), dfa.regions.of(class)),
+                (_, Some(careful)) => (careful.is_inert(class), careful.region(class)),
+                _ => (false, 0),
+            };
+            if is_inert { u8::try_from(region + 1).unwrap_or(0) } else { 0 }
+        });
         let scanner = dfa.map(|dfa| Scanner::new(dfa, classes.clone()));
-        Self { classes: classes.clone(), num_classes, scanner, careful, cuts }
+        Self { classes: classes.clone(), num_classes, scanner, careful, cuts, inert }
+    }
+
+    /// Whether a text is seen at once to be one piece: characters that start no match.
+    #[inline]
+    pub fn is_whole(&self, text: &[u8]) -> bool {
+        let region = |&byte: &u8| self.inert.get(usize::from(byte)).copied().unwrap_or(0);
+        match text.first().map(region) {
+            None | Some(0) => false,
+            first => text.iter().all(|byte| Some(region(byte)) == first),
+        }
     }
 
     /// Whether a cut between two characters is harmless, and if so whether it is sure: see [`cuts`].
