@@ -6,8 +6,10 @@ import os
 import signal
 from pathlib import Path
 
+import heartbeat
 import pytest
 from hypothesis import HealthCheck, settings
+from rust_build import RustBuild
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
@@ -27,6 +29,11 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 # Ctrl-C is ignored in what a shell starts in the background, and in the children of that; the tests send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    heartbeat.register(config)
+    config.pluginmanager.register(RustBuild(), "rust-build")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
