@@ -93,7 +93,7 @@ MISTAKES: list[tuple[str, int, tuple[str, ...]]] = [
     ("tinybpe decode --tok tok short.bin --output new.md", 1, ("short.bin", "tokens")),
     ("tinybpe decode --tok tok torn.bin --output new.md", 1, ("torn.bin.json",)),
     ("tinybpe decode --tok tok text.bin --output text.bin", 1, ("text.bin", "is also read")),
-    ("tinybpe decode --tok tok text.bin --output text.md", 1, ("text.md", "--overwrite")),
+    ("tinybpe decode --tok tok text.bin --output notes/diary.txt", 1, ("diary.txt", "--overwrite")),
     ("tinybpe info --tok nothere", 1, ("nothere", "No such file")),
     ("tinybpe info --tok torn", 1, ("torn",)),
     ("tinybpe export --tok tok --to gguf --out new", 2, ("gguf", "tiktoken")),
@@ -122,7 +122,7 @@ MISTAKES: list[tuple[str, int, tuple[str, ...]]] = [
     (f"{LM_TRAIN} --vocab-size 100", 1, ("text.bin", "100", "400")),
     (f"{LM_TRAIN} --valid-bin other.bin", 1, ("other.bin", "tokenizer")),
     (f"{LM_TRAIN} --context-length 100000", 1, ("text.bin", "--context-length")),
-    (f"{LM_TRAIN} --ckpt-path run", 2, ("run", "--resume", "--overwrite")),
+    (f"{LM_TRAIN} --ckpt-path run", 1, ("run", "--resume", "--overwrite")),
     (f"{LM_TRAIN} --resume", 1, ("new", "no checkpoint")),
     (f"{LM_TRAIN} --tokenizer other", 1, ("other", "another tokenizer")),
     # --- lm.evaluate, lm.generate
