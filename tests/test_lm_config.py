@@ -87,7 +87,7 @@ def test_all_problems_in_one_message() -> None:
         ({"min_lr": 1.0}, "above `--lr`"),
         ({"warmup_iters": 9, "max_iters": 5}, "of only 5 steps"),
         ({"d_model": 24, "num_heads": 8}, "odd"),
-        ({"batch_size": 16, "accumulate": 3}, "multiple of `--accumulate`"),
+        ({"batch_size": 16, "accumulate": 3}, "16 is not a multiple of `--accumulate` 3"),
         ({"vocab_size": 0}, "at least 1"),
         ({"train_bin": 3}, "expected str or list or nothing"),
     ],

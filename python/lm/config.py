@@ -210,10 +210,11 @@ class Config:
         if optim.warmup_iters is None:
             optim.warmup_iters = max(1, round(0.1 * optim.cosine_cycle_iters))
         warmup, steps = optim.warmup_iters, optim.cosine_cycle_iters
+        windows, parts = self.data.batch_size, self.run.accumulate
         conflicts = {
             f"`--warmup-iters` {warmup} of only {steps} steps": warmup > steps,
             f"`--min-lr` {optim.min_lr} is above `--lr` {optim.lr}": optim.min_lr > optim.lr,
-            "`--batch-size` is not a multiple of `--accumulate`": self.data.batch_size % self.run.accumulate,
+            f"`--batch-size` {windows} is not a multiple of `--accumulate` {parts}": windows % parts,
         }
         if problems := [text for text, wrong in conflicts.items() if wrong]:
             raise ConfigError(*problems)

@@ -261,7 +261,7 @@ def open_ids(path: str | os.PathLike[str], dtype: str | None = None) -> NDArray[
     if dtype is None:
         raise TokenFileError(
             f"{path}: no {sidecar_path(path).name} beside it, so it is unfinished or comes from elsewhere; "
-            f"encode the text again, or say its dtype ({', '.join(ITEM_BYTES)})"
+            f"encode the text again, or say its dtype with `dtype` ({', '.join(ITEM_BYTES)})"
         )
     if size % ITEM_BYTES[dtype]:
         raise TokenFileError(
