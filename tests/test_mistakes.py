@@ -19,6 +19,7 @@ import pytest
 from conftest import GOLDEN
 from tinybpe import Tokenizer
 from tinybpe.cli import main as tinybpe
+from waiting import row
 
 SPECIAL = "<|endoftext|>"
 TINY = (
@@ -244,7 +245,8 @@ def desk(pristine: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("command", "code", "fragments"), MISTAKES, ids=[row[0].replace(TINY, "...") for row in MISTAKES]
+    ("command", "code", "fragments"),
+    [row(*mistake, name=mistake[0].replace(TINY, "...")) for mistake in MISTAKES],
 )
 def test_mistake(
     pristine: Path,
