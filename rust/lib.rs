@@ -23,6 +23,7 @@
 
 pub mod atomic;
 mod cpu;
+pub mod cutter;
 pub mod encoder;
 pub mod error;
 pub mod monitor;

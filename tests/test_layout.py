@@ -22,6 +22,7 @@ RUST_LAYERS = [
     {"error"},
     {"monitor", "atomic", "special", "piece_key", "cpu", "threads"},
     {"pretokenizer", "vocab"},
+    {"cutter"},
     {"vocab_file", "reader", "naive"},
     {"word_counts"},
     {"trainer", "encoder"},

@@ -13,11 +13,12 @@ mod joints;
 mod longest;
 mod merge;
 mod pairs;
+mod stream;
 
+use crate::cutter::Cutter;
 use crate::error::{Error, Result};
 use crate::monitor::Monitor;
 use crate::pretokenizer::Pretokenizer;
-use crate::reader;
 use crate::special::{self, SpecialTokens};
 use crate::vocab::Vocab;
 pub use batch::{Batch, Id};
@@ -26,6 +27,10 @@ use joints::{Joints, Memo};
 use merge::Merger;
 use pairs::PairTable;
 use std::sync::{Arc, Mutex, OnceLock};
+pub use stream::Stream;
+
+/// Text encoded at a time, between two looks at the monitor.
+const WINDOW_BYTES: usize = 1 << 20;
 
 /// A vocabulary and a pattern, ready to encode on any number of threads.
 pub struct Encoder {
@@ -157,24 +162,30 @@ impl Encoder {
             refuse(refused, text)?;
             specials = Specials::Listed { allowed, refused: &special::NONE };
         }
-        let found = match specials {
-            Specials::Ordinary => &special::NONE,
-            Specials::Allowed => &self.specials,
-            Specials::Listed { allowed, .. } => allowed,
-        };
-        let mut window = reader::CHUNK_BYTES;
+        let cutter = self.cutter(specials);
+        let mut window = WINDOW_BYTES;
         while text.len() > window {
             monitor.check()?;
-            let Some(cut) = reader::last_cut(&self.pretokenizer, found, &text[..window], window / 2) else {
+            let Some(cut) = cutter.last_cut(&text[..window], window / 2) else {
                 window *= 2;
                 continue;
             };
             let (part, rest) = text.split_at(cut);
             self.encode_with(worker, part, specials, ids, take)?;
             text = rest;
-            window = reader::CHUNK_BYTES;
+            window = WINDOW_BYTES;
         }
         self.encode_with(worker, text, specials, ids, take)
+    }
+
+    /// What finds cuts in a text that is encoded with these special tokens.
+    fn cutter<'a>(&'a self, specials: Specials<'a>) -> Cutter<'a> {
+        let specials = match specials {
+            Specials::Ordinary => &special::NONE,
+            Specials::Allowed => &self.specials,
+            Specials::Listed { allowed, .. } => allowed,
+        };
+        Cutter { pretokenizer: &self.pretokenizer, specials }
     }
 
     /// Takes a worker for a thread; give it back with [`Encoder::put_back`].

@@ -1,9 +1,8 @@
 //! Inputs -> chunks that can be split into pieces apart from each other, and the workers that share them.
 //!
-//! A chunk of text ends where no piece and no special token lies across: at a pair of characters between which the pattern
-//! always cuts ([`Pretokenizer::is_safe_cut`]), or, for a custom regex, before a special token. So the pieces of all chunks
-//! are the pieces of the file, whatever the chunk size. A stretch without such a place is read whole. A chunk of JSON lines
-//! ends at the end of a line.
+//! A chunk of text ends where no piece and no special token lies across ([`crate::cutter`]). So the pieces of all chunks are
+//! the pieces of the file, whatever the chunk size. A stretch without such a place is read whole. A chunk of JSON lines ends
+//! at the end of a line.
 //!
 //! Workers take chunks from one reader under a lock that is held for the copy out of the page cache alone (and for the
 //! decompression of compressed files, whose order cannot be had otherwise), so any number of
@@ -11,15 +10,14 @@
 //! mapped kills the process), ranges found by each worker for itself (a file without a place to cut is then read once per
 //! range), a reading thread (the copy is a fiftieth of the work).
 
-mod cut;
 mod documents;
 mod source;
 
+use crate::cutter::Cutter;
 use crate::error::{Error, Result};
 use crate::monitor::Monitor;
 use crate::pretokenizer::Pretokenizer;
 use crate::special::SpecialTokens;
-pub(crate) use cut::last_cut;
 pub use documents::{Batches, Place, TextBatch};
 pub use source::{Source, is_stdin};
 use std::io::{ErrorKind, Read};
@@ -183,6 +181,7 @@ impl Chunks for ChunkReader {
         // Cuts up to here were looked for already.
         let mut searched = text.len();
         let mut want = self.chunk_bytes.max(2 * text.len());
+        let cutter = Cutter { pretokenizer: &self.pretokenizer, specials: &self.specials };
         let (cut, ends_source) = loop {
             let before = text.len();
             let outcome = file.take((want - before) as u64).read_to_end(text);
@@ -202,13 +201,12 @@ impl Chunks for ChunkReader {
             let cut = if self.lines {
                 memchr::memrchr(b'\n', &text[searched..]).map(|at| searched + at + 1)
             } else {
-                last_cut(&self.pretokenizer, &self.specials, text, searched)
+                cutter.last_cut(text, searched)
             };
             if let Some(cut) = cut {
                 break (cut, false);
             }
-            searched =
-                if self.lines { text.len() } else { text.len().saturating_sub(self.specials.longest() + 8) };
+            searched = if self.lines { text.len() } else { cutter.resume_from(text.len()) };
             want = text.len() * 2;
         };
         self.carry.extend_from_slice(&text[cut..]);
