@@ -28,6 +28,7 @@ from tinybpe.errors import (
     VocabError,
     VocabFileError,
 )
+from tinybpe.patterns import PATTERNS
 from tinybpe.token_file import TokenFileInfo, open_ids
 
 SPECIAL = "<|endoftext|>"
@@ -271,7 +272,7 @@ def test_no_name_in_a_file_becomes_a_path(tmp_path: Path, tokenizer: Tokenizer) 
 def test_every_way_to_encode_agrees_on_adversarial_text(family: str, tmp_path: Path) -> None:
     text = FAMILIES[family](1_000_000)
     (tmp_path / "text").write_bytes(text.encode())
-    for pattern in ("gpt2", "cl100k", "o200k"):
+    for pattern in PATTERNS:
         tokenizer = Tokenizer.train_from_iterator([text[:5000]], 300, pattern=pattern)
         ids = tokenizer.encode(text)
         assert tokenizer.decode(ids) == text

@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import texts
 from tinybpe import Tokenizer
-from tinybpe.reference import PATTERNS, Pair, TieBreak, train_merges
+from tinybpe.patterns import PATTERNS
+from tinybpe.reference import Pair, TieBreak, train_merges
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 SPECIAL = "<|endoftext|>"
@@ -29,10 +30,10 @@ def huggingface_trained(documents: list[str], num_tokens: int, pattern: str) -> 
     if pattern == "gpt2":
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     else:
-        regex = PATTERNS.get(pattern, pattern)
-        split = pre_tokenizers.Split(hf.Regex(regex), behavior="isolated")
+        regexes = PATTERNS.get(pattern, [pattern])
+        splits = [pre_tokenizers.Split(hf.Regex(regex), behavior="isolated") for regex in regexes]
         byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level])
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*splits, byte_level])
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=num_tokens, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
@@ -83,7 +84,7 @@ def test_recorded_merges_are_those_of_tokenizers(stories: str, pattern: str) -> 
     assert [[left.hex(), right.hex()] for left, right in expected] == recorded
 
 
-@given(st.lists(texts, max_size=6), st.sampled_from(["gpt2", "cl100k", "o200k"]), st.integers(256, 330))
+@given(st.lists(texts, max_size=6), st.sampled_from(list(PATTERNS)), st.integers(256, 330))
 def test_tokenizers_trains_the_same_merges(documents: list[str], pattern: str, num_tokens: int) -> None:
     trained = Tokenizer.train_from_iterator(documents, num_tokens, pattern=pattern, tie_break="huggingface")
     assert trained.merges == huggingface_merges(huggingface_trained(documents, num_tokens, pattern))

@@ -51,7 +51,7 @@ MISTAKES: list[tuple[str, int, tuple[str, ...]]] = [
     (f"{TRAIN} --threads 99999", 2, ("--threads 99999", "at most 1024")),
     (f"{TRAIN} --max-memory lots", 2, ("--max-memory", "lots", "2GB")),
     (f"{TRAIN} --max-memory 1kB", 1, ("--max-memory", "1000")),
-    (f"{TRAIN} --pattern gpt4", 2, ("gpt4", "gpt2", "cl100k", "o200k")),
+    (f"{TRAIN} --pattern gpt9", 2, ("gpt9", "gpt2", "cl100k", "o200k")),
     (f"{TRAIN} --pattern '('", 2, ("(", "pattern")),
     (f"{TRAIN} --tie-break random", 2, ("random", "huggingface")),
     (f"{TRAIN} --special ''", 2, ("special token", "empty")),

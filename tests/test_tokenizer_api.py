@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import tinybpe
 from tinybpe import Tokenizer, UnknownTokenError, _tinybpe, errors
+from tinybpe.patterns import PATTERNS
 
 SPECIAL = "<|endoftext|>"
 
@@ -74,7 +75,7 @@ def test_repr(tokenizer: Tokenizer) -> None:
 
 
 def test_pattern_names() -> None:
-    for name in ("gpt2", "cl100k", "o200k"):
+    for name in PATTERNS:
         tokenizer = Tokenizer.train_from_iterator([], 256, pattern=name)
         assert tokenizer.pattern == name
         # The regex of a named pattern is that pattern.
@@ -132,7 +133,9 @@ def test_stub_is_the_extension() -> None:
     """Classes, methods and the names of their parameters, in both directions."""
     stub = ast.parse((Path(tinybpe.__file__).parent / "_tinybpe.pyi").read_text(encoding="utf-8"))
     classes = [node for node in stub.body if isinstance(node, ast.ClassDef)]
-    assert {node.name for node in classes} == {name for name in dir(_tinybpe) if not name.startswith("_")}
+    constants = {node.target.id for node in stub.body if isinstance(node, ast.AnnAssign)}  # type: ignore[union-attr]
+    names = {node.name for node in classes} | constants
+    assert names == {name for name in dir(_tinybpe) if not name.startswith("_")}
     for node in classes:
         functions = {item.name: item for item in node.body if isinstance(item, ast.FunctionDef)}
         functions = {name: item for name, item in functions.items() if not name.startswith("__")}

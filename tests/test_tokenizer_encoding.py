@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import SPECIAL_TOKENS, byte_texts, copy_of, texts, tokenizers
 from tinybpe import SpecialTokenError, StreamDecoder, Tokenizer, UnknownTokenError
+from tinybpe.patterns import PATTERNS
 from tinybpe.reference import ReferenceTokenizer
 
 SPECIAL = "<|endoftext|>"
@@ -360,7 +361,7 @@ def test_time_is_linear(family: str) -> None:
         "ab" * 40,
         "'!?" * 20,
     ]
-    for pattern in ("gpt2", "cl100k", "o200k"):
+    for pattern in PATTERNS:
         tokenizer = Tokenizer.train_from_iterator(corpus, 300, pattern=pattern)
         copy_of(tokenizer).encode(make(400_000))  # warm up
         ratios = []

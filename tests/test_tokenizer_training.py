@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from strategies import PATTERNS, TIE_BREAKS, byte_texts, corpora, special_token_lists
 from tinybpe import SpecialTokenError, Tokenizer, WordCounts
 from tinybpe.errors import PatternError, TinyBPEWarning, TrainingError
+from tinybpe.patterns import PATTERNS as NAMED
 from tinybpe.reference import ReferenceTokenizer, TieBreak
 
 SPECIAL = "<|endoftext|>"
@@ -72,7 +73,7 @@ def test_files_equal_texts(corpus: list[bytes], specials: list[str], pattern: st
 
 
 @pytest.mark.parametrize("tie_break", TIE_BREAKS)
-@pytest.mark.parametrize("pattern", ["gpt2", "cl100k", "o200k"])
+@pytest.mark.parametrize("pattern", NAMED)
 def test_real_text_equals_reference(stories: str, pattern: str, tie_break: TieBreak) -> None:
     reference = ReferenceTokenizer.train([stories], 420, [SPECIAL], pattern, tie_break)
     tokenizer = Tokenizer.train_from_iterator(

@@ -111,7 +111,7 @@ proptest! {
         threads in 1_usize..4,
         chunk_bytes in 1_usize..60,
         ordinary: bool,
-        pattern in prop::sample::select(vec!["gpt2", "cl100k", "o200k", r"\w+|\W"]),
+        pattern in prop::sample::select(vec!["gpt2", "cl100k", "o200k", "deepseek", r"\w+|\W"]),
     ) {
         let encoder = encoder(pattern);
         let dir = tempfile::tempdir().unwrap();
