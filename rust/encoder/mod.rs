@@ -134,7 +134,7 @@ impl Encoder {
     /// Appends the ids of `text` to `ids`.
     ///
     /// # Errors
-    /// [`Error::SpecialToken`] for a refused special token, [`Error::Pattern`] from a custom regex, [`Error::Interrupted`].
+    /// [`Error::SpecialToken`] for a refused special token, [`Error::Pattern`] from a regex engine, [`Error::Interrupted`].
     pub fn encode(
         &self,
         text: &[u8],

@@ -5,7 +5,7 @@
 //! `qwen3.5`: one digit, and marks are letters; `nanochat`: two digits).
 //!
 //! This is the original spelling, which Hugging Face and Llama 3 use. `tiktoken` 0.8 and later puts `\s++$` before
-//! `\s*[\r\n]+` and thereby cuts whitespace at the end of a text differently; that spelling works as a custom pattern.
+//! `\s*[\r\n]+` and thereby cuts whitespace at the end of a text differently; that spelling is another pattern, which is compiled.
 //!
 //! `\s*[\r\n]+` is one pass that remembers the last newline, where a backtracking engine would go to and fro. What
 //! follows the last newline is looked at again, as a run without a newline, so each character is seen three times at

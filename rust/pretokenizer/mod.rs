@@ -1,12 +1,16 @@
 //! Text to pieces: the pretokenizer.
 //!
-//! The three patterns that vocabularies in use are made with (`gpt2`, `cl100k`, `o200k`) have hand-written scanners,
-//! exact and linear in the length of any text; every other pattern runs through a regex engine. Special tokens are the
-//! caller's business: it cuts them out first.
+//! A pattern is a regex, or a sequence of regexes of which each splits the pieces of the one before. There are three ways to
+//! run it, all with the same pieces; special tokens are the caller's business, who cuts them out first.
+//! * `blocks`: families of patterns that most vocabularies in use are made with, 64 bytes at a time.
+//! * `automaton`: every other regular pattern, a character at a time, in linear time on any text.
+//! * `engine`: what is not regular, through a regex engine that backtracks.
+//!
+//! The automaton of a pattern also says between which characters text may always be cut, so a large file is read in parts.
 //!
 //! **Text policy.** Text is bytes. Each maximal run of valid UTF-8 is split on its own, its end counting as the end of
-//! the text; each byte that is no part of a valid character is a piece of its own. If a custom pattern leaves a gap,
-//! the gap is a piece; empty matches are skipped. So the pieces always join to the text.
+//! the text; each byte that is no part of a valid character is a piece of its own. What a pattern does not match is a piece
+//! too, and where it matches nothing the text is cut. So the pieces always join to the text.
 //!
 //! **Interface.** Training and encoding spend their time here, so pieces come in batches, as end offsets written into
 //! the caller's buffer: no allocation, no call per piece, nothing borrowed. An iterator of slices was rejected: it
@@ -18,7 +22,7 @@ mod automaton;
 mod blocks;
 mod cl100k;
 mod classes;
-mod custom;
+mod engine;
 mod gpt2;
 mod named;
 mod o200k;
@@ -28,7 +32,7 @@ mod stages;
 
 use crate::error::{Error, Result};
 use automaton::Compiled;
-use custom::Custom;
+use engine::Engine;
 use named::{Family, Patterns};
 pub use named::{NAMED, Named};
 use simd::Level;
@@ -99,7 +103,7 @@ impl Pretokenizer {
     }
 
     fn build(regexes: &[&str]) -> Result<Self> {
-        regexes.iter().try_for_each(|regex| custom::check(regex))?;
+        regexes.iter().try_for_each(|regex| engine::check(regex))?;
         if regexes.is_empty() {
             return Err(Error::Pattern {
                 pattern: String::new(),
@@ -122,7 +126,7 @@ impl Pretokenizer {
             }),
             Compiled::Not(index, reason) => {
                 reasons.push(format!("`{}`: {reason}", regexes[index]));
-                Custom::new(regexes[index]).map(Stage::Engine)
+                Engine::new(regexes[index]).map(Stage::Engine)
             }
         });
         let stages = stages.collect::<Result<_>>()?;

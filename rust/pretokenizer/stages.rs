@@ -5,7 +5,7 @@
 
 use super::{
     automaton::{Automaton, Progress},
-    custom::{Custom, Run},
+    engine::{Engine, Run},
     named::Family,
     simd::Level,
 };
@@ -20,7 +20,7 @@ pub enum Stage {
     /// A compiled pattern, or several.
     Automaton(Arc<Automaton>),
     /// A regex engine, for what cannot be compiled.
-    Engine(Custom),
+    Engine(Engine),
 }
 
 impl Stage {
@@ -131,7 +131,7 @@ impl<'t> Work<'t> {
         let num_ends = match stage {
             Stage::Blocks(family, level, _) => family.next_ends(*level, text, at, ends),
             Stage::Automaton(automaton) => automaton.next_ends(text, at, &mut self.progress, ends),
-            Stage::Engine(custom) => custom.next_ends(text, at, &mut self.run, ends)?,
+            Stage::Engine(engine) => engine.next_ends(text, at, &mut self.run, ends)?,
         };
         if offset > 0 {
             ends[..num_ends].iter_mut().for_each(|end| *end += offset as u32);

@@ -73,7 +73,7 @@ pub type Written = (PathBuf, Value);
 ///
 /// # Errors
 /// [`Error::Io`] or [`Error::Input`] with the file, [`Error::TokenFile`] for options that do not fit or another encoder at
-/// the same destination, [`Error::SpecialToken`] if no token ends documents, [`Error::Pattern`] from a custom regex,
+/// the same destination, [`Error::SpecialToken`] if no token ends documents, [`Error::Pattern`] from a regex engine,
 /// [`Error::Interrupted`].
 pub fn encode_file(
     encoder: &Encoder,

@@ -109,7 +109,7 @@ impl Worker<'_> {
     /// Counts the pieces of a text; special tokens in it are left out.
     ///
     /// # Errors
-    /// [`Error::Pattern`] from a custom regex, [`Error::Training`] if the words need more memory than allowed.
+    /// [`Error::Pattern`] from a regex engine, [`Error::Training`] if the words need more memory than allowed.
     pub fn add(&mut self, text: &[u8]) -> Result<()> {
         let specials = self.counter.specials;
         specials.split(text, self, Worker::add_ordinary, |_, _| Ok(()))

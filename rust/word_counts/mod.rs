@@ -42,7 +42,7 @@ impl WordCounts {
     /// Counts the pieces of files, read in parallel.
     ///
     /// # Errors
-    /// [`Error::Io`] or [`Error::Input`] with the file, [`Error::Pattern`] from a custom regex, [`Error::Training`] if the
+    /// [`Error::Io`] or [`Error::Input`] with the file, [`Error::Pattern`] from a regex engine, [`Error::Training`] if the
     /// words need more memory than allowed, [`Error::Interrupted`].
     pub fn from_files(
         inputs: &Inputs,
@@ -59,7 +59,7 @@ impl WordCounts {
     /// Counts the pieces of texts that arrive in batches, until the sender hangs up; each text is apart from the others.
     ///
     /// # Errors
-    /// [`Error::Pattern`] from a custom regex, [`Error::Training`] if the words need more memory than allowed,
+    /// [`Error::Pattern`] from a regex engine, [`Error::Training`] if the words need more memory than allowed,
     /// [`Error::Interrupted`].
     pub fn from_batches(
         batches: Receiver<TextBatch>,

@@ -1,17 +1,17 @@
-//! Any other pattern, through `fancy-regex`.
+//! What cannot be compiled, through the regex engine `fancy-regex`: look-behind, references to groups.
 //!
-//! A match is a piece, what lies between two matches is a piece too; where the pattern matches nothing text is cut. The engine bounds its
-//! own backtracking; a pattern that runs into that bound on some text gives an error, never a wrong split.
+//! A match is a piece, what lies between two matches is a piece too; where the pattern matches nothing, the text is cut. The
+//! engine bounds its own backtracking; a pattern that runs into that bound on some text gives an error, never a wrong split.
 //!
-//! The regex sees a whole run of valid UTF-8, so look-behind and `\b` work across pieces. Handing it the rest of the
-//! text from each piece on would be simpler, but would make such patterns depend on the batch size.
+//! The regex sees a whole run of valid UTF-8, so look-behind and `\b` work across pieces. Handing it the rest of the text from
+//! each piece on would be simpler, but would make such patterns depend on the batch size.
 
 use crate::error::{Error, Result};
 use fancy_regex::{Expr, Regex};
 
 /// A compiled pattern. A clone has scratch space of its own: give each thread one.
 #[derive(Clone, Debug)]
-pub struct Custom(Regex);
+pub struct Engine(Regex);
 
 /// A run of valid UTF-8 within a text.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,7 +33,7 @@ impl<'t> Run<'t> {
     }
 }
 
-impl Custom {
+impl Engine {
     /// Compiles a pattern.
     pub fn new(pattern: &str) -> Result<Self> {
         check(pattern)?;
