@@ -17,6 +17,7 @@ MODULES = [
     "export",
     "progress",
     "reference",
+    "suggest",
     "token_file",
     "tokenizer",
     "word_counts",

@@ -79,6 +79,8 @@ def test_nobody_imports_the_reference_and_three_the_extension(path: Path) -> Non
 @pytest.mark.parametrize("path", LM_FILES, ids=lambda path: path.name)
 def test_lm_uses_public_names_in_few_files(path: Path) -> None:
     names = {name for name in imports(path) if name.split(".")[0] == "tinybpe"}
+    # What messages about unknown names share is no tokenizer, so any file may have it.
+    names -= {"tinybpe.suggest"}
     if path.name not in ("api.py", "evaluate.py", "huggingface.py", "text.py", "__main__.py"):
         assert names == set()
     import tinybpe
