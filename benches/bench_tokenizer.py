@@ -117,7 +117,7 @@ def encode_file_with(library: str, path: str, folder: Path, num_threads: int) ->
         from tinybpe import Tokenizer as Ours
 
         ours = Ours.load(folder)
-        return lambda: ours.encode_file(path, folder / "ids.bin", num_threads=num_threads)
+        return lambda: ours.encode_file(path, folder / "ids.bin", num_threads=num_threads, overwrite=True)
     import gigatoken
 
     giga = gigatoken.Tokenizer.from_json((folder / "tokenizer.json").read_text(encoding="utf-8"))

@@ -52,6 +52,8 @@ def encode(
         shards=None,
         shard_tokens=None,
         resume=False,
+        overwrite=True,
+        also_read=[],
         num_threads=num_threads,
     )
     samples: list[tuple[float, float]] = []

@@ -61,6 +61,14 @@ pub enum Error {
     /// A training request that cannot be met.
     #[error("{0}")]
     Training(String),
+    /// An output where a file is that would be lost.
+    #[error("{}: {reason}", path.display())]
+    Output {
+        /// The output.
+        path: PathBuf,
+        /// The cause.
+        reason: String,
+    },
     /// A token file that cannot be written or read.
     #[error("{}: {reason}", path.display())]
     TokenFile {

@@ -40,6 +40,7 @@ ROWS = {
     "T12": "memory that runs out",
     "T13": "word counts that do not belong together, or whose file was changed",
     "T14": "an output that exists, cannot be written, fills the disk, or is written by two at once",
+    "T15": "an output that is an input or another file, under any name: refused, unless asked to replace it",
     "V1": "a vocabulary file cut at any byte, or with any bit flipped",
     "V2": "merges and ids that break a rule: unknown parts, repeats, gaps, collisions, numbers out of range",
     "V3": "declared or implied sizes beyond all memory",

@@ -26,6 +26,7 @@ COMMAND = [
     "--output",
     "out/x.bin",
     "--docs",
+    "--overwrite",
 ]
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="kills children and limits them")

@@ -59,11 +59,11 @@ def test_a_tokenizer_is_saved_whole_or_not_at_all(tmp_path: Path, stories: str) 
     old.save(folder)
     for limit in range(0, max(sizes.values()), max(sizes.values()) // 12):
         with pytest.raises(OSError, match="too large"), files_up_to(limit):
-            new.save(folder)
+            new.save(folder, overwrite=True)
         # Of four files some may be new already; the one that counts comes last.
         assert Tokenizer.load(folder) == old
         assert set(contents(folder)) == set(sizes)
-    new.save(folder)
+    new.save(folder, overwrite=True)
     assert contents(folder) == contents(tmp_path / "whole")
 
 
@@ -73,8 +73,8 @@ def test_word_counts_are_saved_whole_or_not_at_all(tmp_path: Path, stories: str)
     path = tmp_path / "x.counts"
     counts.save(path)
     size = path.stat().st_size
-    WordCounts.from_iterator(["old"]).save(path)
-    assert fails_whole(tmp_path, lambda: counts.save(path), size) > 10
+    WordCounts.from_iterator(["old"]).save(path, overwrite=True)
+    assert fails_whole(tmp_path, lambda: counts.save(path, overwrite=True), size) > 10
 
 
 @pytest.mark.fault("B2")
@@ -84,8 +84,13 @@ def test_a_token_file_is_written_whole_or_not_at_all(tmp_path: Path, stories: st
     folder.mkdir()
     tokenizer = Tokenizer.train_from_iterator([stories], 300, special_tokens=[SPECIAL])
     size = 2 * tokenizer.encode_file(source, folder / "x.bin", docs=True).num_tokens
-    Tokenizer.train_from_iterator(["old"], 256).encode_file(source, folder / "x.bin", docs=True)
-    assert fails_whole(folder, lambda: tokenizer.encode_file(source, folder / "x.bin", docs=True), size) > 10
+    old = Tokenizer.train_from_iterator(["old"], 256)
+    old.encode_file(source, folder / "x.bin", docs=True, overwrite=True)
+
+    def write() -> None:
+        tokenizer.encode_file(source, folder / "x.bin", docs=True, overwrite=True)
+
+    assert fails_whole(folder, write, size) > 10
     assert TokenFileInfo.read(folder / "x.bin").vocab_size == 256
 
 
@@ -140,8 +145,8 @@ def test_two_writers_at_once_leave_one_whole_result(tmp_path: Path, stories: str
     def write(tokenizer: Tokenizer) -> None:
         for _ in range(12):
             try:
-                tokenizer.save(folder)
-                tokenizer.encode_file(tmp_path / "text.md", output)
+                tokenizer.save(folder, overwrite=True)
+                tokenizer.encode_file(tmp_path / "text.md", output, overwrite=True)
             except (TinyBPEError, OSError) as error:
                 # Refused, since the other is at work: no loss.
                 problems.append(error)

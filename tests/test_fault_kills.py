@@ -57,7 +57,7 @@ def test_saving_a_tokenizer(tmp_path: Path, stories: str) -> None:
             assert loaded in known
             found.add(loaded)
 
-    kill_loop(lambda count: both[count % 2].save(target), check)
+    kill_loop(lambda count: both[count % 2].save(target, overwrite=True), check)
     assert found == known
 
 
@@ -72,7 +72,7 @@ def test_encoding_a_file(tmp_path: Path, stories: str) -> None:
     output.parent.mkdir()
     known = {}
     for tokenizer in both:
-        tokenizer.encode_file(source, tmp_path / "whole.bin", docs=True)
+        tokenizer.encode_file(source, tmp_path / "whole.bin", docs=True, overwrite=True)
         whole = [(tmp_path / f"whole.bin{suffix}").read_bytes() for suffix in ("", ".docs")]
         known[tokenizer.sha256] = whole
     num_whole = 0
@@ -91,7 +91,10 @@ def test_encoding_a_file(tmp_path: Path, stories: str) -> None:
         assert found == known[info.tokenizer_sha256]
         num_whole += 1
 
-    kill_loop(lambda count: both[count % 2].encode_file(source, output, docs=True), check)
+    def write(count: int) -> None:
+        both[count % 2].encode_file(source, output, docs=True, overwrite=True)
+
+    kill_loop(write, check)
     assert num_whole > 0
     # The next run that is not killed puts everything right, and leaves the same bytes as ever.
     tokenizer = both[0]

@@ -276,7 +276,7 @@ def test_large_file_whatever_the_threads(tokenizer: Tokenizer, stories: str, tmp
     assert np.frombuffer(outputs[0][0], "<u2").tolist() == single * 4000
     # No document to cut at, and nothing but spaces between words.
     source.write_text("once upon a time " * 500_000)
-    tokenizer.encode_file(source, tmp_path / "x.bin", num_threads=2)
+    tokenizer.encode_file(source, tmp_path / "x.bin", num_threads=2, overwrite=True)
     assert open_ids(tmp_path / "x.bin").tolist() == tokenizer.encode("once upon a time " * 500_000)
 
 

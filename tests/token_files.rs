@@ -27,13 +27,15 @@ fn ids(encoder: &Encoder, text: &[u8], specials: Specials<'_>) -> Vec<u32> {
     ids
 }
 
-/// Options with which the token `<s>` ends documents: there are two, so it has to be said.
+/// Options with which the token `<s>` ends documents: there are two, so it has to be said. Files of one run are replaced by the
+/// next.
 fn options() -> Options {
-    Options { end_of_document: Some(END.into()), num_threads: Some(2), ..Options::default() }
+    Options { end_of_document: Some(END.into()), num_threads: Some(2), overwrite: true, ..Options::default() }
 }
 
 fn run(encoder: &Encoder, inputs: &Inputs, output: &Path, options: &Options) -> Result<Vec<Written>, Error> {
-    token_file::encode_file(encoder, "digest", inputs, output, options, &Monitor::default())
+    let run = token_file::encode_file(encoder, "digest", inputs, output, options, &Monitor::default())?;
+    Ok(run.files)
 }
 
 fn text() -> impl Strategy<Value = Vec<u8>> {
@@ -232,7 +234,10 @@ proptest! {
             }
             drop(sender);
             let output = dir.path().join("y.bin");
-            token_file::encode_documents(&encoder, "digest", batches, &[], &output, options, &Monitor::default())
+            let monitor = Monitor::default();
+            let run =
+                token_file::encode_documents(&encoder, "digest", batches, &[], &output, options, &monitor);
+            run.map(|run| run.files)
         };
         let by_texts = one_by_one(&options).unwrap();
         let joined = |files: &[Written]| files.iter().flat_map(|(path, _)| read(path)).collect::<Vec<u8>>();
@@ -400,7 +405,7 @@ fn documents_need_a_token_to_end_with() {
     let inputs = Inputs { paths, field: Some("t".into()) };
     let output = dir.path().join("x.bin");
     let ending = |end: Option<&str>| {
-        let options = Options { end_of_document: end.map(Into::into), docs: true, ..Options::default() };
+        let options = Options { end_of_document: end.map(Into::into), docs: true, ..options() };
         run(&encoder, &inputs, &output, &options).map(|files| files[0].1.clone())
     };
     for (end, reason) in [(None, "which token ends a document?"), (Some("<x>"), "`<x>` is no special token")]
@@ -430,4 +435,134 @@ fn layouts_hold_the_same_ids() {
         assert_eq!(read(&output)[header..], bytes, "{name}");
     }
     assert_eq!(read(&dir.path().join("x.ds.index")), uint64(&ends));
+}
+
+/// What a call is refused with, after a look that nothing in the folder has changed.
+fn refusal<T>(dir: &Path, call: impl FnOnce() -> Result<T, Error>) -> String {
+    let before = folder(dir);
+    let error = call().err().unwrap();
+    assert!(matches!(error, Error::Output { .. }), "{error}");
+    assert!(folder(dir) == before);
+    error.to_string()
+}
+
+// fault: T15
+#[cfg(unix)]
+#[test]
+fn no_file_that_a_run_writes_or_removes_is_one_that_it_reads() {
+    let encoder = encoder("gpt2");
+    let sharded = Options { shards: Some(Shards::Tokens(2)), ..options() };
+    let counted = Options { shards: Some(Shards::Count(2)), ..options() };
+    for (input, output, options) in [
+        ("a", "a", options()),
+        ("a.json", "a", options()),
+        ("a.docs", "a", options()),
+        ("a.metadata", "a", options()),
+        (".a.lock", "a", options()),
+        (".a.abcdef.tmp", "a", options()),
+        (".a-00000.docs.abcdef.tmp", "a", options()),
+        ("a", "link", options()),
+        ("link", "a", options()),
+        ("a", "hard", options()),
+        ("a-00000.bin", "a.bin", sharded.clone()),
+        ("a-00007.bin", "a.bin", sharded.clone()),
+        ("a-00000.bin.json", "a.bin", sharded),
+        ("a-00001-of-00002.bin", "a.bin", counted),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for name in [input, "other"] {
+            std::fs::write(at(name), "ab<s>ab<s>").unwrap();
+        }
+        if input == "link" {
+            std::fs::remove_file(at(input)).unwrap();
+            std::fs::write(at("a"), "ab<s>ab<s>").unwrap();
+        }
+        if [input, output].contains(&"link") {
+            std::os::unix::fs::symlink("a", at("link")).unwrap();
+        }
+        if output == "hard" {
+            std::fs::hard_link(at("a"), at("hard")).unwrap();
+        }
+        let inputs = Inputs::text(&[at("other"), at(input)]);
+        let error = refusal(dir.path(), || run(&encoder, &inputs, &at(output), &options));
+        assert!(error.contains("read"), "{input} {output}: {error}");
+        // The tokenizer's own files are read as well.
+        let (inputs, options) =
+            (Inputs::text(&[at("other")]), Options { also_read: vec![at(input)], ..options });
+        refusal(dir.path(), || run(&encoder, &inputs, &at(output), &options));
+    }
+}
+
+// fault: T15
+#[test]
+fn a_token_file_is_replaced_unasked_by_the_same_run_alone() {
+    let encoder = encoder("gpt2");
+    let dir = tempfile::tempdir().unwrap();
+    let texts = [b"ab<s>ab".to_vec(), b"ab".to_vec()];
+    let paths = written(dir.path(), &texts, ".txt");
+    let output = dir.path().join("x.bin");
+    let keep = Options { overwrite: false, docs: true, ..options() };
+    let (one, both) = (Inputs::text(&paths[..1]), Inputs::text(&paths));
+    run(&encoder, &one, &output, &keep).unwrap();
+    let first = folder(dir.path());
+    run(&encoder, &one, &output, &keep).unwrap();
+    assert!(folder(dir.path()) == first);
+    for (inputs, options) in [
+        (&both, keep.clone()),
+        (&one, Options { dtype: Some(Dtype::Uint32), ..keep.clone() }),
+        (&one, Options { layout: Some(Layout::LlmC), ..keep.clone() }),
+        (&one, Options { end_of_document: Some(String::new()), ..keep.clone() }),
+        (&one, Options { docs: false, ..keep.clone() }),
+        // Found when the ids are known.
+        (&one, Options { ordinary: true, ..keep.clone() }),
+    ] {
+        let error = refusal(dir.path(), || run(&encoder, inputs, &output, &options));
+        assert!(error.contains("made from 0.txt") && error.contains("overwrite=True"), "{error}");
+    }
+    refusal(dir.path(), || {
+        token_file::encode_file(&encoder, "another", &one, &output, &keep, &Monitor::default())
+    });
+    std::fs::write(&paths[0], "ab ab ab").unwrap();
+    refusal(dir.path(), || run(&encoder, &one, &output, &keep));
+    // What has no sidecar may be anything, as may a file beside it.
+    for name in ["y.bin", "y.bin.json", "y.bin.docs", "y.bin.index", "y.bin.metadata"] {
+        let taken = dir.path().join(name);
+        std::fs::write(&taken, "{}").unwrap();
+        let error = refusal(dir.path(), || run(&encoder, &one, &dir.path().join("y.bin"), &keep));
+        assert!(error.contains(name) && error.contains("it may be anything"), "{error}");
+        std::fs::remove_file(taken).unwrap();
+    }
+    // A sidecar whose token file was removed is worth nothing.
+    std::fs::remove_file(&output).unwrap();
+    run(&encoder, &one, &output, &keep).unwrap();
+    refusal(dir.path(), || run(&encoder, &one, Path::new("-"), &keep));
+}
+
+// fault: T15
+#[test]
+fn shards_are_replaced_unasked_by_the_same_run_alone() {
+    let encoder = encoder("gpt2");
+    let dir = tempfile::tempdir().unwrap();
+    let inputs = Inputs::text(&written(dir.path(), &[b"ab<s>ab<s>ab<s>ab".to_vec()], ".txt"));
+    let output = dir.path().join("x.bin");
+    for (shards, others) in [(Shards::Tokens(2), Shards::Tokens(4)), (Shards::Count(2), Shards::Tokens(4))] {
+        let keep = Options { overwrite: false, shards: Some(shards), ..options() };
+        let files = run(&encoder, &inputs, &output, &keep).unwrap();
+        let before = folder(dir.path());
+        assert_eq!(run(&encoder, &inputs, &output, &keep).unwrap(), files);
+        assert!(folder(dir.path()) == before);
+        let other = Options { docs: true, ..keep.clone() };
+        let error = refusal(dir.path(), || run(&encoder, &inputs, &output, &other));
+        assert!(error.contains("by another run"), "{error}");
+        if shards == Shards::Tokens(2) {
+            let longer = Options { shards: Some(others), ..keep.clone() };
+            refusal(dir.path(), || run(&encoder, &inputs, &output, &longer));
+        }
+        // The first shard gone, those after it may be anything.
+        std::fs::remove_file(&files[0].0).unwrap();
+        std::fs::remove_file(with(&files[0].0, "json")).unwrap();
+        refusal(dir.path(), || run(&encoder, &inputs, &output, &keep));
+        run(&encoder, &inputs, &output, &Options { overwrite: true, ..keep }).unwrap();
+    }
 }

@@ -6,7 +6,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
 };
-use tinybpe::{Error, Pretokenizer, Vocab, naive, vocab::MAX_TOKEN_BYTES, vocab_file};
+use tinybpe::{Error, Pretokenizer, Vocab, atomic::Existing, naive, vocab::MAX_TOKEN_BYTES, vocab_file};
 
 const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
 const CUSTOM: &str = r"\p{L}{1,3}|[^\p{L}]+";
@@ -47,7 +47,7 @@ fn small_folder_holds_four_files_and_comes_back() {
     let vocab = small();
     assert_eq!(vocab.duplicates().collect::<Vec<_>>(), [(259, &b"abc"[..])]);
     for pattern in [GPT2, CUSTOM] {
-        vocab_file::save(dir.path(), &vocab, pattern).unwrap();
+        vocab_file::save(dir.path(), &vocab, pattern, Existing::Replace).unwrap();
         let mut names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|f| f.unwrap().file_name()).collect();
         names.sort();
         assert_eq!(names, ["merges.txt", "tokenizer.json", "tokenizer_config.json", "vocab.json"]);
@@ -70,11 +70,14 @@ fn special_token_that_spells_a_token_is_refused_before_any_file_is_written() {
     let dir = tempfile::tempdir().unwrap();
     for special in ["a", "ab", "\u{120}"] {
         let vocab = Vocab::from_merges(&[(97, 98)], &strings(&[special])).unwrap();
-        let error = vocab_file::save(&dir.path().join("x"), &vocab, GPT2).unwrap_err().to_string();
+        let error =
+            vocab_file::save(&dir.path().join("x"), &vocab, GPT2, Existing::Replace).unwrap_err().to_string();
         assert!(error.contains(&format!("`{special}` is spelled like")), "{error}");
     }
     let vocab = Vocab::from_merges(&[], &[]).unwrap();
-    let error = vocab_file::save(&dir.path().join("x"), &vocab, r"\p{N}{1,3}+|.").unwrap_err().to_string();
+    let error = vocab_file::save(&dir.path().join("x"), &vocab, r"\p{N}{1,3}+|.", Existing::Replace)
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("possessive"), "{error}");
     assert!(!dir.path().join("x").exists());
 }
@@ -106,9 +109,9 @@ fn every_truncation_and_bit_flip_is_refused_or_harmless() {
 fn damage_to_gpt2_and_tiktoken_files_never_panics() {
     let dir = tempfile::tempdir().unwrap();
     let vocab = Vocab::from_merges(&[(97, 98), (256, 99), (0xff, 32)], &strings(&[END])).unwrap();
-    vocab_file::export_gpt2(dir.path(), &vocab).unwrap();
+    vocab_file::export_gpt2(dir.path(), &vocab, Existing::Replace).unwrap();
     let paths = ["vocab.json", "merges.txt", "x.tiktoken"].map(|name| dir.path().join(name));
-    vocab_file::export_tiktoken(&paths[2], &vocab).unwrap();
+    vocab_file::export_tiktoken(&paths[2], &vocab, Existing::Replace).unwrap();
     let load = |path: &PathBuf| {
         if path == &paths[2] {
             vocab_file::load_tiktoken(path, &[(END.into(), None)])
@@ -146,9 +149,9 @@ fn damage_to_gpt2_and_tiktoken_files_never_panics() {
 fn line_ends_and_byte_order_marks_are_accepted() {
     let dir = tempfile::tempdir().unwrap();
     let vocab = Vocab::from_merges(&[(97, 98), (256, 99), (13, 10)], &[]).unwrap();
-    vocab_file::save(dir.path(), &vocab, GPT2).unwrap();
+    vocab_file::save(dir.path(), &vocab, GPT2, Existing::Replace).unwrap();
     let tiktoken = dir.path().join("x.tiktoken");
-    vocab_file::export_tiktoken(&tiktoken, &vocab).unwrap();
+    vocab_file::export_tiktoken(&tiktoken, &vocab, Existing::Replace).unwrap();
     for name in ["tokenizer.json", "vocab.json", "merges.txt", "x.tiktoken"] {
         let path = dir.path().join(name);
         let text = fs::read_to_string(&path).unwrap();
@@ -174,7 +177,7 @@ fn line_ends_and_byte_order_marks_are_accepted() {
 #[test]
 fn other_files_and_features_are_refused_by_name() {
     let dir = tempfile::tempdir().unwrap();
-    vocab_file::save(dir.path(), &small(), GPT2).unwrap();
+    vocab_file::save(dir.path(), &small(), GPT2, Existing::Replace).unwrap();
     let path = dir.path().join("tokenizer.json");
     let text = fs::read_to_string(&path).unwrap();
     let changes = [
@@ -254,7 +257,7 @@ fn other_files_and_features_are_refused_by_name() {
 #[test]
 fn splitters_are_read_exactly() {
     let dir = tempfile::tempdir().unwrap();
-    vocab_file::save(dir.path(), &small(), CUSTOM).unwrap();
+    vocab_file::save(dir.path(), &small(), CUSTOM, Existing::Replace).unwrap();
     let path = dir.path().join("tokenizer.json");
     let text = fs::read_to_string(&path).unwrap().replacen("\"tinybpe\": {", "\"x\": {", 1);
     let text = text.lines().filter(|l| !l.contains("\"x\": {")).collect::<Vec<_>>().join("\n");
@@ -282,7 +285,7 @@ fn splitters_are_read_exactly() {
     let (vocab, pattern) = vocab_file::load(dir.path()).unwrap();
     let pretokenizer = Pretokenizer::new(&pattern).unwrap();
     assert_eq!(pretokenizer.regexes(), [r"\p{N}", CUSTOM, Pretokenizer::new("gpt2").unwrap().pattern()]);
-    vocab_file::save(dir.path(), &vocab, &pattern).unwrap();
+    vocab_file::save(dir.path(), &vocab, &pattern, Existing::Replace).unwrap();
     assert_eq!(vocab_file::load(dir.path()).unwrap(), (vocab, pattern));
     fs::write(&path, text).unwrap();
     assert_eq!(vocab_file::load(dir.path()).unwrap(), (small(), CUSTOM.to_owned()));
@@ -292,7 +295,7 @@ fn splitters_are_read_exactly() {
 #[test]
 fn merges_txt_names_the_line() {
     let dir = tempfile::tempdir().unwrap();
-    vocab_file::export_gpt2(dir.path(), &small()).unwrap();
+    vocab_file::export_gpt2(dir.path(), &small(), Existing::Replace).unwrap();
     let (json, path) = (dir.path().join("vocab.json"), dir.path().join("merges.txt"));
     let merges = fs::read_to_string(&path).unwrap();
     let specials = strings(&[END, "a \"b\"\n\\\u{0}世"]);
@@ -313,7 +316,7 @@ fn merges_txt_names_the_line() {
     assert!(error.contains("list it in special_tokens"), "{error}");
     // A special token left out of the list only decodes; one that is not there is added.
     let plain = Vocab::from_merges(&[(97, 98)], &strings(&[END])).unwrap();
-    vocab_file::export_gpt2(dir.path(), &plain).unwrap();
+    vocab_file::export_gpt2(dir.path(), &plain, Existing::Replace).unwrap();
     let vocab = vocab_file::load_gpt2(&json, &path, &strings(&["<new>"])).unwrap();
     assert_eq!(
         (vocab.special_id(END), vocab.special_id("<new>"), vocab.vocab_size()),
@@ -328,7 +331,7 @@ fn tiktoken_lines_are_checked() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.tiktoken");
     let vocab = Vocab::from_merges(&[(97, 98), (256, 99)], &[]).unwrap();
-    vocab_file::export_tiktoken(&path, &vocab).unwrap();
+    vocab_file::export_tiktoken(&path, &vocab, Existing::Replace).unwrap();
     let text = fs::read_to_string(&path).unwrap();
     // `YWI=` is `ab`, `YWJj` is `abc`.
     for (from, to, words) in [
@@ -362,17 +365,17 @@ fn tiktoken_lines_are_checked() {
 fn tiktoken_export_refuses_what_ranks_cannot_say() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.tiktoken");
-    let error = vocab_file::export_tiktoken(&path, &small()).unwrap_err().to_string();
+    let error = vocab_file::export_tiktoken(&path, &small(), Existing::Replace).unwrap_err().to_string();
     assert!(error.contains("ids 258 and 259 are both `abc`"), "{error}");
     // `bc` is learned first and has the higher id.
     let bytes = (0..=255u8).map(|b| (u32::from(b), vec![b]));
     let tokens = bytes.chain([(256, b"ab".to_vec()), (257, b"bc".to_vec())]).collect();
     let merges = [(b"b".to_vec(), b"c".to_vec()), (b"a".to_vec(), b"b".to_vec())];
     let vocab = Vocab::from_parts(tokens, &merges, vec![]).unwrap();
-    let error = vocab_file::export_tiktoken(&path, &vocab).unwrap_err().to_string();
+    let error = vocab_file::export_tiktoken(&path, &vocab, Existing::Replace).unwrap_err().to_string();
     assert!(error.contains("merge 0"), "{error}");
     assert!(!path.exists());
-    vocab_file::save(dir.path(), &vocab, GPT2).unwrap();
+    vocab_file::save(dir.path(), &vocab, GPT2, Existing::Replace).unwrap();
     assert_eq!(vocab_file::load(dir.path()).unwrap().0, vocab);
 }
 
@@ -393,7 +396,7 @@ fn exponential_tokens_are_refused_before_they_are_made() {
 #[test]
 fn ignore_merges_is_allowed_where_it_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    vocab_file::save(dir.path(), &small(), GPT2).unwrap();
+    vocab_file::save(dir.path(), &small(), GPT2, Existing::Replace).unwrap();
     let path = dir.path().join("tokenizer.json");
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, text.replace("\"ignore_merges\": false", "\"ignore_merges\": true")).unwrap();
@@ -408,12 +411,12 @@ fn ignore_merges_is_allowed_where_it_changes_nothing() {
 #[test]
 fn failing_to_save_keeps_the_old_tokenizer() {
     let dir = tempfile::tempdir().unwrap();
-    vocab_file::save(dir.path(), &small(), GPT2).unwrap();
+    vocab_file::save(dir.path(), &small(), GPT2, Existing::Replace).unwrap();
     let other = Vocab::from_merges(&[(97, 98)], &[]).unwrap();
     // A folder in the place of a file stops the saving before the last file.
     fs::remove_file(dir.path().join("tokenizer_config.json")).unwrap();
     fs::create_dir(dir.path().join("tokenizer_config.json")).unwrap();
-    let error = vocab_file::save(dir.path(), &other, GPT2).unwrap_err();
+    let error = vocab_file::save(dir.path(), &other, GPT2, Existing::Replace).unwrap_err();
     assert!(matches!(&error, Error::Io { path, .. } if path.ends_with("tokenizer_config.json")), "{error}");
     assert_eq!(vocab_file::load(dir.path()).unwrap(), (small(), GPT2.to_owned()));
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 4);
@@ -450,7 +453,7 @@ proptest! {
 
         let dir = tempfile::tempdir().unwrap();
         for vocab in [ours, theirs] {
-            vocab_file::save(dir.path(), &vocab, pattern).unwrap();
+            vocab_file::save(dir.path(), &vocab, pattern, Existing::Replace).unwrap();
             let (loaded, loaded_pattern) = vocab_file::load(dir.path()).unwrap();
             prop_assert_eq!(loaded.sha256(pattern), vocab.sha256(pattern));
             prop_assert_eq!(&loaded, &vocab);
@@ -459,7 +462,7 @@ proptest! {
             let from_pair = vocab_file::load_gpt2(&pair.0, &pair.1, &specials).unwrap();
             prop_assert_eq!(from_pair.merges(), vocab.merges());
             let path = dir.path().join("x.tiktoken");
-            if vocab_file::export_tiktoken(&path, &vocab).is_ok() {
+            if vocab_file::export_tiktoken(&path, &vocab, Existing::Replace).is_ok() {
                 let given: Vec<_> = vocab.specials().iter().map(|s| (s.content.clone(), Some(s.id))).collect();
                 prop_assert_eq!(vocab_file::load_tiktoken(&path, &given).unwrap(), vocab);
             }

@@ -4,7 +4,7 @@ use std::{
     path::{Path, PathBuf},
     time::Instant,
 };
-use tinybpe::{Vocab, vocab_file};
+use tinybpe::{Vocab, atomic::Existing, vocab_file};
 
 const END: &str = "<|endoftext|>";
 
@@ -81,10 +81,10 @@ fn gpt_neox_is_refused_for_its_normalizer() {
 fn real_vocabularies_survive_saving() {
     let dir = tempfile::tempdir().unwrap();
     for vocab in [gpt2(), tiktoken("cl100k_base", &[(END.into(), None)])].into_iter().flatten() {
-        timed("save", || vocab_file::save(dir.path(), &vocab, r"\p{L}+|\P{L}")).unwrap();
+        timed("save", || vocab_file::save(dir.path(), &vocab, r"\p{L}+|\P{L}", Existing::Replace)).unwrap();
         assert!(timed("load", || vocab_file::load(dir.path())).unwrap().0 == vocab);
         let path = dir.path().join("x.tiktoken");
-        timed("export", || vocab_file::export_tiktoken(&path, &vocab)).unwrap();
+        timed("export", || vocab_file::export_tiktoken(&path, &vocab, Existing::Replace)).unwrap();
         let specials: Vec<_> = vocab.specials().iter().map(|s| (s.content.clone(), Some(s.id))).collect();
         assert!(vocab_file::load_tiktoken(&path, &specials).unwrap() == vocab);
     }

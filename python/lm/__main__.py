@@ -54,10 +54,10 @@ def make_tokens(texts: Sequence[Path], work: Path) -> list[Path]:
     started_s = time.monotonic()
     options = {"vocab_size": SMALL["vocab_size"], "special_tokens": [stories.END_OF_TEXT]}
     tokenizer = Tokenizer.train([texts[0]], **options)
-    tokenizer.save(work / "tokenizer")
+    tokenizer.save(work / "tokenizer", overwrite=True)
     files = [text.with_suffix(".bin") for text in texts]
     for text, file in zip(texts, files, strict=True):
-        tokenizer.encode_file([text], file)
+        tokenizer.encode_file([text], file, overwrite=True)
     ratio = texts[0].stat().st_size / (files[0].stat().st_size / 2)
     took = f"trained, and the text encoded, in {time.monotonic() - started_s:.1f}s"
     say(f"tokenizer {tokenizer.vocab_size:,} tokens, {ratio:.2f} bytes each; {took}")

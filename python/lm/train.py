@@ -132,7 +132,7 @@ def start(trainer: Trainer, source: str, resume: str | None) -> None:
     if rank() == 0:
         ckpt.replace_file(run / "config.toml", config.to_toml().encode())
         if trainer.tokenizer:  # also over that of a run which was here before
-            trainer.tokenizer.save(run / "tokenizer")
+            trainer.tokenizer.save(run / "tokenizer", overwrite=True)
     if config.run.compile:
         compile_model(trainer)
     if world_size() > 1:

@@ -8,6 +8,7 @@ stop on Ctrl-C.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from os import PathLike
 from typing import Any, final
 
 import numpy as np
@@ -38,6 +39,10 @@ class Core:
     @property
     def pattern_not_compiled(self) -> str | None:
         """Why a regex engine runs the pattern, `None` if it is compiled."""
+
+    @property
+    def files(self) -> list[PathLike[str]]:
+        """What it was read from."""
 
     @property
     def sha256(self) -> str:
@@ -97,7 +102,7 @@ class Core:
     ) -> Core:
         """Build a tokenizer from its tokens, ids as given."""
 
-    def save(self, dir: str) -> None:
+    def save(self, dir: str, overwrite: bool) -> None:
         """Write the four files of a tokenizer directory."""
 
     def export_gpt2(self, dir: str) -> None:
@@ -144,8 +149,11 @@ class Core:
         output: str,
         options: dict[str, Any],
         progress: _Progress | None,
-    ) -> list[tuple[str, dict[str, Any]]]:
-        """Encode files, `-` for standard input, and return each token file written with its sidecar."""
+    ) -> tuple[list[tuple[str, dict[str, Any]]], int]:
+        """Encode files, `-` for standard input.
+
+        Return each token file with its sidecar, and how many of them an earlier run had finished.
+        """
 
     def encode_documents(
         self,
@@ -154,8 +162,8 @@ class Core:
         output: str,
         options: dict[str, Any],
         progress: _Progress | None,
-    ) -> list[tuple[str, dict[str, Any]]]:
-        """Encode documents, and return each token file written with its sidecar."""
+    ) -> tuple[list[tuple[str, dict[str, Any]]], int]:
+        """Encode documents, and return what `encode_file` does."""
 
     def decode_bytes(self, ids: Sequence[int] | NDArray[Any]) -> bytes:
         """Return the bytes of the ids."""
@@ -232,7 +240,7 @@ class Counts:
     def load(path: str) -> Counts:
         """Read what `save` wrote."""
 
-    def save(self, path: str) -> None:
+    def save(self, path: str, overwrite: bool) -> None:
         """Write a file; equal counts make equal files."""
 
     @staticmethod

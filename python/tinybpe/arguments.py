@@ -65,9 +65,9 @@ def check_num_threads(num_threads: int | None) -> int | None:
     if isinstance(num_threads, bool) or not isinstance(num_threads, int):
         raise TypeError(f"num_threads={num_threads!r}: give a whole number, or None for all cores")
     if num_threads < 1:
-        raise ValueError(f"num_threads={num_threads}: give at least 1, or None for all cores")
+        raise ValueError(f"num_threads={num_threads}: give at least 1; the default is all cores")
     if num_threads > MAX_THREADS:
-        raise ValueError(f"num_threads={num_threads}: give at most {MAX_THREADS}, or None for all cores")
+        raise ValueError(f"num_threads={num_threads}: give at most {MAX_THREADS}; the default is all cores")
     return num_threads
 
 
@@ -97,5 +97,5 @@ def check_max_memory(max_memory: int | str | None) -> int | None:
         num_bytes = int(float(found[1]) * factor)
     assert isinstance(num_bytes, int)
     if num_bytes < 1:
-        raise ValueError(f"max_memory={max_memory!r}: give at least 1 byte, or None for no limit")
+        raise ValueError(f"max_memory={max_memory!r}: give at least 1 byte; by default there is no limit")
     return min(num_bytes, MAX_UINT64)

@@ -1,7 +1,9 @@
 """The command `tinybpe`: train, encode, decode, info, export.
 
 Results go to stdout, progress and errors to stderr. Exit codes: 0 done, 1 failed with one line that says why,
-2 wrong usage, 130 stopped by Ctrl-C. Every command ends by printing the one to run next.
+2 wrong usage (a flag, or the value of one), 130 stopped by Ctrl-C. Every command ends by printing the one to
+run next. What is there already stays, unless it is what would be written or `--overwrite` is given; a file
+that is read is never written.
 """
 
 from __future__ import annotations
@@ -9,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shlex
 import shutil
 import sys
 import tempfile
@@ -20,16 +21,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from tinybpe.errors import TinyBPEError, TinyBPEWarning, TokenFileError
-from tinybpe.patterns import PATTERNS
-from tinybpe.progress import format_amount
+from tinybpe.errors import (
+    OutputError,
+    PatternError,
+    SpecialTokenError,
+    TinyBPEError,
+    TinyBPEWarning,
+    TokenFileError,
+)
+from tinybpe.flags import Parser, not_stdout, parse_number
+from tinybpe.outputs import STDIO, refuse_read, whole_file
+from tinybpe.patterns import PATTERNS, Pattern
+from tinybpe.progress import format_amount, format_count, format_rate
+from tinybpe.summary import MOST_INPUTS, free_name, has_trainer, next_command, table, wrap
 from tinybpe.token_file import HEADER_BYTES, ITEM_BYTES, TokenFileInfo, open_ids, sidecar_path
 from tinybpe.tokenizer import END_OF_TEXT, Tokenizer
+from tinybpe.word_counts import WordCounts
 
-STDIO = "-"
 READ_BYTES = 1 << 20
 DECODE_IDS = 1 << 20
-TOKENIZER_FILES = ("tokenizer.json", "vocab.json")
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if hasattr(sys.stdout, "reconfigure"):  # a terminal that cannot show a character gets a question mark
         sys.stdout.reconfigure(errors="replace")
     try:
-        with plain_warnings(quiet=arguments.quiet):
+        with plain_warnings(arguments):
             arguments.run(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
@@ -50,16 +61,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 141
     except OSError as error:
         where = f"{error.filename}: " if error.filename is not None else ""
-        return fail(f"{where}{error.strerror or error}")
-    except (TinyBPEError, ValueError, MemoryError) as error:
-        return fail(str(error) or type(error).__name__)
+        return fail(f"{where}{error.strerror or arguments.parser.as_flags(str(error))}")
+    except (TinyBPEError, TypeError, ValueError, MemoryError) as error:
+        message = str(error) or type(error).__name__
+        is_usage = arguments.parser.is_about_a_flag(message) or isinstance(error, arguments.usage_errors)
+        return fail(arguments.parser.as_flags(message), 2 if is_usage else 1)
     return 0
 
 
-def fail(message: str) -> int:
-    """Print one line on stderr and return exit code 1."""
+def fail(message: str, code: int = 1) -> int:
+    """Print one line on stderr and return the exit code."""
     print("tinybpe: error:", printable(" ".join(message.split("\n"))), file=sys.stderr)
-    return 1
+    return code
 
 
 def printable(text: str) -> str:
@@ -68,18 +81,18 @@ def printable(text: str) -> str:
 
 
 @contextmanager
-def plain_warnings(*, quiet: bool) -> Iterator[None]:
+def plain_warnings(arguments: argparse.Namespace) -> Iterator[None]:
     """Print each of our warnings as one line on stderr, or none."""
     show: Any = warnings.showwarning
 
     def print_line(message: Warning | str, category: type[Warning], *args: Any) -> None:
         if issubclass(category, TinyBPEWarning):
-            print("tinybpe: warning:", message, file=sys.stderr)
+            print("tinybpe: warning:", printable(arguments.parser.as_flags(str(message))), file=sys.stderr)
         else:
             show(message, category, *args)
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore" if quiet else "always", TinyBPEWarning)
+        warnings.simplefilter("ignore" if arguments.quiet else "always", TinyBPEWarning)
         # Restored with the filters.
         warnings.__dict__["showwarning"] = print_line
         yield
@@ -105,9 +118,9 @@ def hyphenate(argv: Sequence[str]) -> list[str]:
     return spelled
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line."""
-    parser = argparse.ArgumentParser(
+def build_parser() -> Parser:
+    """Return the parser of the whole command line; flags are stored under the names of Python's arguments."""
+    parser = Parser(
         prog="tinybpe",
         description="Byte-level BPE: train a tokenizer, turn text files into token files and back.",
     )
@@ -117,22 +130,30 @@ def build_parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", help="learn a vocabulary from text files")
     add_inputs(train, "text files; - is standard input; .gz and .zst are decompressed")
     add_form(train)
-    train.add_argument("--vocab-size", type=int, required=True, metavar="N", help="ids, special tokens too")
-    train.add_argument("--out", required=True, metavar="DIR", help="the tokenizer directory to write")
+    train.add_argument(
+        "--vocab-size",
+        type=parse_number,
+        required=True,
+        metavar="N",
+        help="ids, special tokens too (10k: 10,000)",
+    )
+    train.add_argument(
+        "--out", type=not_stdout, required=True, metavar="DIR", help="the tokenizer directory to write"
+    )
+    add_overwrite(train, "another tokenizer in DIR")
     train.add_argument(
         "--special",
-        nargs="+",
-        action="extend",
+        dest="special_tokens",
+        action="append",
         default=[],
         metavar="TOKEN",
-        help=f"special tokens, such as '{END_OF_TEXT}'",
+        help=f"a special token, such as '{END_OF_TEXT}'; once for each",
     )
     train.add_argument(
         "--pattern",
-        nargs="+",
-        default=["gpt2"],
-        help=f"{', '.join(PATTERNS)}, a regex, or several regexes, each of which splits the pieces of "
-        "the one before (default: gpt2)",
+        action="append",
+        help=f"{', '.join(PATTERNS)} or a regex; given again, each splits the pieces of the one before "
+        "(default: gpt2)",
     )
     train.add_argument(
         "--tie-break",
@@ -144,13 +165,16 @@ def build_parser() -> argparse.ArgumentParser:
         "--max-memory", metavar="BYTES", help="limit for the table of distinct words, such as 2GB"
     )
     add_threads(train)
-    train.set_defaults(run=run_train)
+    train.set_defaults(run=run_train, usage_errors=(PatternError, SpecialTokenError))
 
     encode = commands.add_parser("encode", help="turn text files into token files")
     add_tokenizer(encode)
     add_inputs(encode, "text files, in this order; - is standard input; .gz and .zst are decompressed")
     add_form(encode)
-    encode.add_argument("--output", required=True, metavar="FILE", help="the token file, such as train.bin")
+    encode.add_argument(
+        "--output", type=not_stdout, required=True, metavar="FILE", help="the token file, such as train.bin"
+    )
+    add_overwrite(encode, "files of another run")
     encode.add_argument(
         "--end-of-document",
         metavar="TOKEN",
@@ -166,8 +190,15 @@ def build_parser() -> argparse.ArgumentParser:
     )
     encode.add_argument("--dtype", choices=tuple(ITEM_BYTES), help="of the ids (default: what fits)")
     encode.add_argument("--docs", action="store_true", help="also write FILE.docs, where documents end")
-    encode.add_argument("--shards", type=int, metavar="N", help="write N files of about equal shares")
-    encode.add_argument("--shard-tokens", type=int, metavar="N", help="write files of at least N tokens each")
+    encode.add_argument(
+        "--shards", type=parse_number, metavar="N", help="write N files of about equal shares"
+    )
+    encode.add_argument(
+        "--shard-tokens",
+        type=parse_number,
+        metavar="N",
+        help="write files of at least N tokens each (100M: 100,000,000)",
+    )
     encode.add_argument(
         "--resume", action="store_true", help="keep the whole shards of a run that was stopped, and go on"
     )
@@ -178,6 +209,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_tokenizer(decode)
     add_inputs(decode, "token files; - is standard input, with --dtype")
     decode.add_argument("--output", default=STDIO, metavar="FILE", help="default: standard output")
+    add_overwrite(decode, "another file")
     decode.add_argument(
         "--dtype", choices=tuple(ITEM_BYTES), help="of the ids, if no sidecar or name says it"
     )
@@ -197,7 +229,10 @@ def build_parser() -> argparse.ArgumentParser:
     export = commands.add_parser("export", help="write a tokenizer for another library, and check it there")
     add_tokenizer(export)
     export.add_argument("--to", required=True, choices=("hf", "gpt2", "tiktoken"), help="the format")
-    export.add_argument("--out", required=True, metavar="PATH", help="a directory; for tiktoken a file")
+    export.add_argument(
+        "--out", type=not_stdout, required=True, metavar="PATH", help="a directory; for tiktoken a file"
+    )
+    add_overwrite(export, "other files")
     add_quiet(export)
     export.set_defaults(run=run_export)
     return parser
@@ -218,7 +253,7 @@ def add_inputs(parser: argparse.ArgumentParser, description: str, *, required: b
     """Add input files, which are given after `--input` or by position."""
     parser.add_argument("files", nargs="*", metavar="FILE", help=description)
     parser.add_argument("--input", nargs="+", action="extend", default=[], metavar="FILE", help="the same")
-    parser.set_defaults(parser=parser, inputs_required=required)
+    parser.set_defaults(inputs_required=required)
 
 
 def add_form(parser: argparse.ArgumentParser) -> None:
@@ -234,20 +269,28 @@ def add_tokenizer(parser: argparse.ArgumentParser) -> None:
 
 def add_threads(parser: argparse.ArgumentParser) -> None:
     """Add the flags of long commands."""
-    parser.add_argument("--threads", "--num-threads", type=int, metavar="N", help="default: all cores")
+    parser.add_argument(
+        "--threads", "--num-threads", dest="num_threads", type=int, metavar="N", help="default: all cores"
+    )
     add_quiet(parser)
 
 
 def add_quiet(parser: argparse.ArgumentParser) -> None:
-    """Add `--quiet`."""
+    """Add `--quiet`, which every command has, and what else every command says of itself."""
     parser.add_argument("--quiet", action="store_true", help="print errors only")
+    parser.set_defaults(parser=parser, usage_errors=())
+
+
+def add_overwrite(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add `--overwrite`, which every command that writes has."""
+    parser.add_argument("--overwrite", action="store_true", help=f"replace {what}; otherwise refused")
 
 
 def input_files(arguments: argparse.Namespace) -> list[str]:
     """Return the input files of a command, by position or by flag."""
     files = [*arguments.files, *arguments.input]
     if not files and arguments.inputs_required:
-        arguments.parser.error("no input: give files after --input")
+        arguments.parser.error("no input: give files after --input; - is standard input")
     if files.count(STDIO) > 1:
         arguments.parser.error("standard input, -, is given twice")
     return files
@@ -259,33 +302,36 @@ def input_files(arguments: argparse.Namespace) -> list[str]:
 def run_train(arguments: argparse.Namespace) -> None:
     """`tinybpe train`."""
     files = input_files(arguments)
-    check_tokenizer_directory(arguments.out)
+    check_special_tokens(arguments, files)
+    check_tokenizer_directory(arguments)
     started_at = time.monotonic()
     with spooled_stdin(files) as paths:
         tokenizer = Tokenizer.train(
             paths,
             vocab_size=arguments.vocab_size,
-            special_tokens=arguments.special,
-            pattern=arguments.pattern if len(arguments.pattern) > 1 else arguments.pattern[0],
+            special_tokens=arguments.special_tokens,
+            pattern=pattern_of(arguments),
             tie_break=arguments.tie_break,
-            num_threads=arguments.threads,
+            num_threads=arguments.num_threads,
             max_memory=arguments.max_memory,
             field=arguments.field,
             column=arguments.column,
             progress=wants_progress(arguments),
         )
         num_bytes = sum(Path(path).stat().st_size for path in paths)
-    tokenizer.save(arguments.out)
+    tokenizer.save(arguments.out, overwrite=arguments.overwrite)
+    source = "standard input" if files == [STDIO] else format_count(len(files), "file")
     say(
         arguments,
-        f"{arguments.out}: {tokenizer.vocab_size:,} ids, {len(tokenizer.merges):,} merges "
-        f"from {format_amount(num_bytes, 'bytes')} in {time.monotonic() - started_at:.1f} s",
+        f"{arguments.out}: {tokenizer.vocab_size:,} ids, {format_count(len(tokenizer.merges), 'merge')} "
+        f"from {source} ({format_amount(num_bytes, 'bytes')}) in {time.monotonic() - started_at:.1f} s",
     )
     if tokenizer.vocab_size < arguments.vocab_size:
         say(arguments, f"fewer than {arguments.vocab_size:,}: the text has no more pairs to merge")
-    suggest(
-        arguments, "tinybpe", "encode", "--tok", arguments.out, "--input", files[0], "--output", "train.bin"
-    )
+    if len(files) <= MOST_INPUTS:
+        inputs = ["FILE" if file == STDIO else file for file in files]
+        flags = ["--tok", arguments.out, "--input", *inputs, *form_flags(arguments)]
+        suggest(arguments, "tinybpe", "encode", *flags, "--output", free_name("train", ".bin"))
 
 
 def run_encode(arguments: argparse.Namespace) -> None:
@@ -306,30 +352,47 @@ def run_encode(arguments: argparse.Namespace) -> None:
         shards=arguments.shards,
         shard_tokens=arguments.shard_tokens,
         resume=arguments.resume,
-        num_threads=arguments.threads,
+        overwrite=arguments.overwrite,
+        num_threads=arguments.num_threads,
         progress=wants_progress(arguments),
     )
-    elapsed_s = time.monotonic() - started_at
-    rate = format_amount(info.num_bytes / max(elapsed_s, 1e-9), "bytes")
-    say(
-        arguments,
-        f"{arguments.output}: {info.num_tokens:,} tokens ({info.dtype}), {info.num_documents:,} documents, "
-        f"{info.num_bytes / max(info.num_tokens, 1):.2f} bytes per token, "
-        f"from {format_amount(info.num_bytes, 'bytes')} in {elapsed_s:.1f} s "
-        f"({rate}/s, {info.num_tokens / max(elapsed_s, 1e-9):,.0f} tokens/s)",
-    )
+    say(arguments, encode_summary(arguments.output, info, time.monotonic() - started_at))
     outputs = [str(shard.path) for shard in info.shards] or [arguments.output]
     if info.shards:
-        say(arguments, f"{len(outputs)} shards: {outputs[0]} to {outputs[-1]}")
-    suggest(arguments, "tinybpe", "decode", "--tok", arguments.tok, "--input", outputs[0])
+        say(arguments, f"{format_count(len(outputs), 'shard')}: {outputs[0]} to {outputs[-1]}")
+    if info.layout == "bin" and not info.shards and has_trainer():
+        tokens = ["--train-bin", arguments.output, "--vocab-size", str(info.vocab_size)]
+        suggest(arguments, "python", "-m", "lm.train", *tokens, "--tokenizer", arguments.tok)
+    else:
+        suggest(arguments, "tinybpe", "decode", "--tok", arguments.tok, "--input", outputs[0], then=" | head")
+
+
+def encode_summary(output: str, info: TokenFileInfo, elapsed_s: float) -> str:
+    """Return a sentence on what was encoded, with the rate of what was not kept from an earlier run."""
+    kept = info.shards[: info.num_kept_shards]
+    num_bytes = info.num_bytes - sum(shard.num_bytes for shard in kept)
+    num_tokens = info.num_tokens - sum(shard.num_tokens for shard in kept)
+    facts = [f"{info.num_tokens:,} tokens ({info.dtype})", format_count(info.num_documents, "document")]
+    if info.num_tokens:
+        facts.append(f"{info.num_bytes / info.num_tokens:.2f} bytes per token")
+    sentence = f"{output}: {', '.join(facts)}, from {format_amount(info.num_bytes, 'bytes')} of text"
+    if kept:
+        sentence += f"; {format_count(len(kept), 'shard')} kept"
+    if len(kept) == len(info.shards) > 0:
+        return sentence
+    rates = [format_rate(num_bytes, "bytes", elapsed_s), format_rate(num_tokens, "tokens", elapsed_s)]
+    rated = f" ({', '.join(rates)})" if all(rates) else ""
+    return f"{sentence}{';' if kept else ''} in {elapsed_s:.1f} s{rated}"
 
 
 def run_decode(arguments: argparse.Namespace) -> None:
     """`tinybpe decode`."""
     files = input_files(arguments)
     tokenizer = Tokenizer.load(arguments.tok)
-    num_tokens = 0
-    with open_output(arguments.output) as output:
+    num_tokens = num_bytes = 0
+    sidecars = [sidecar_path(Path(file)) for file in files if file != STDIO]
+    read: list[str | Path] = [*files, *sidecars, *tokenizer.files]
+    with whole_file(arguments.output, read=read, overwrite=arguments.overwrite) as output:
         for file in files:
             if file == STDIO:
                 batches = stdin_ids(arguments)
@@ -338,11 +401,13 @@ def run_decode(arguments: argparse.Namespace) -> None:
                 ids = open_ids(file, arguments.dtype)
                 batches = (ids[start : start + DECODE_IDS] for start in range(0, len(ids), DECODE_IDS))
             for batch in batches:
-                output.write(tokenizer.decode_bytes(batch))
+                text = tokenizer.decode_bytes(batch)
+                output.write(text)
+                num_bytes += len(text)
                 num_tokens += len(batch)
     if arguments.output != STDIO:
-        size = format_amount(Path(arguments.output).stat().st_size, "bytes")
-        say(arguments, f"{arguments.output}: {size} from {num_tokens:,} tokens")
+        size, tokens = format_amount(num_bytes, "bytes"), format_count(num_tokens, "token")
+        say(arguments, f"{arguments.output}: {size} of text from {tokens}")
 
 
 def run_info(arguments: argparse.Namespace) -> None:
@@ -369,19 +434,18 @@ def run_info(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps(facts, indent=2))
         return
-    shown = facts | {
-        "vocab_size": f"{tokenizer.vocab_size:,}",
-        "num_merges": f"{facts['num_merges']:,}",
-        "special_tokens": ", ".join(f"{name!r} = {token_id}" for name, token_id in specials.items())
-        or "none",
+    shown = {name: [str(value)] for name, value in facts.items()} | {
+        "vocab_size": [f"{tokenizer.vocab_size:,}"],
+        "num_merges": [f"{facts['num_merges']:,}"],
+        "special_tokens": [f"{name!r} = {token_id}" for name, token_id in specials.items()] or ["none"],
         # `repr`, so that no token's control characters reach the terminal.
-        "longest_tokens": " ".join(repr(token) for token in facts["longest_tokens"]) or "none",
+        "longest_tokens": [repr(token) for token in facts["longest_tokens"]] or ["none"],
     }
     if files:
-        shown |= {"num_bytes": f"{num_bytes:,}", "num_tokens": f"{num_tokens:,}"}
-        shown["bytes_per_token"] = f"{num_bytes / num_tokens:.3f}" if num_tokens else "none: no text"
-    for name, value in shown.items():
-        print(f"{name.replace('_', ' '):<16} {printable(str(value))}")
+        shown |= {"num_bytes": [f"{num_bytes:,}"], "num_tokens": [f"{num_tokens:,}"]}
+        shown["bytes_per_token"] = [f"{num_bytes / num_tokens:.3f}" if num_tokens else "none: no text"]
+    rows = [(name.replace("_", " "), [printable(item) for item in items]) for name, items in shown.items()]
+    print(table(rows))
     if not files:
         suggest(
             arguments, "tinybpe", "encode", "--tok", arguments.tok, "--input", "FILE", "--output", "x.bin"
@@ -392,7 +456,8 @@ def run_export(arguments: argparse.Namespace) -> None:
     """`tinybpe export`."""
     from tinybpe.export import export
 
-    checked_by = export(Tokenizer.load(arguments.tok), arguments.to, arguments.out)
+    tokenizer = Tokenizer.load(arguments.tok)
+    checked_by = export(tokenizer, arguments.to, arguments.out, overwrite=arguments.overwrite)
     checked = f"same ids in {checked_by}" if checked_by else "not checked, since its library is not installed"
     say(arguments, f"{arguments.out}: written for {arguments.to}; {checked}")
     if arguments.to == "hf":
@@ -412,14 +477,21 @@ def run_export(arguments: argparse.Namespace) -> None:
 
 
 def say(arguments: argparse.Namespace, message: str) -> None:
-    """Print a line of the summary."""
+    """Print a sentence of the summary."""
     if not arguments.quiet:
-        print(message)
+        print(wrap(message))
 
 
-def suggest(arguments: argparse.Namespace, *command: str) -> None:
-    """Print the command to run next."""
-    say(arguments, f"next: {shlex.join(command)}")
+def suggest(arguments: argparse.Namespace, *command: str, then: str = "") -> None:
+    """Print the command to run next, in one line however long, so that it can be pasted."""
+    if not arguments.quiet:
+        print(next_command(*command) + then)
+
+
+def form_flags(arguments: argparse.Namespace) -> list[str]:
+    """Return the flags that say what the input files are, as they were given."""
+    flags = [("--field", arguments.field), ("--column", arguments.column)]
+    return [word for flag, value in flags if value is not None for word in (flag, value)]
 
 
 def wants_progress(arguments: argparse.Namespace) -> bool:
@@ -427,22 +499,49 @@ def wants_progress(arguments: argparse.Namespace) -> bool:
     return not arguments.quiet and sys.stderr.isatty()
 
 
-def check_tokenizer_directory(out: str) -> None:
+def pattern_of(arguments: argparse.Namespace) -> Pattern:
+    """Return the pattern that was given, once or several times."""
+    patterns: list[str] = arguments.pattern or ["gpt2"]
+    return patterns if len(patterns) > 1 else patterns[0]
+
+
+def check_special_tokens(arguments: argparse.Namespace, files: list[str]) -> None:
+    """Refuse what is a token among the files: each flag takes one."""
+    for file in files:
+        if arguments.special_tokens and file.startswith("<") and not Path(file).exists():
+            arguments.parser.error(f"{file} is no file: each special token needs a --special of its own")
+
+
+def check_tokenizer_directory(arguments: argparse.Namespace) -> None:
     """Refuse a place that holds something else, before the work rather than after it.
 
     Raises:
-        TinyBPEError: A directory that is neither empty nor a tokenizer.
+        OutputError: A directory that is neither empty nor a tokenizer, or one with a tokenizer that this
+            training cannot make again: of another size, with other special tokens, or another pattern.
         NotADirectoryError: A file.
     """
-    path = Path(out)
+    out, path = arguments.out, Path(arguments.out)
     if not path.exists():
         return
     # Listing raises NotADirectoryError, with the name, for a file.
     names = [entry.name for entry in path.iterdir()]
-    if names and not any(name in names for name in TOKENIZER_FILES):
-        raise TinyBPEError(
+    if names and not {"tokenizer.json", "vocab.json"} & set(names):
+        raise OutputError(
             f"{out}: holds other files and no tokenizer; give a new or an empty directory as --out"
         )
+    for name in TOKENIZER_FILES:
+        refuse_read(path / name, input_files(arguments))
+    if arguments.overwrite or not names:
+        return
+    remedy = "give another --out, or --overwrite to replace it"
+    try:
+        there = Tokenizer.load(out)
+    except (TinyBPEError, OSError):
+        raise OutputError(f"{out}: holds another tokenizer; {remedy}") from None
+    asked = WordCounts.from_words({}, special_tokens=arguments.special_tokens, pattern=pattern_of(arguments))
+    same = (there.pattern, list(there.special_tokens)) == (asked.pattern, asked.special_tokens)
+    if not same or there.vocab_size > arguments.vocab_size:
+        raise OutputError(f"{out}: holds a tokenizer already, trained otherwise; {remedy}")
 
 
 def check_same_tokenizer(file: str, tok: str, tokenizer: Tokenizer) -> None:
@@ -470,36 +569,6 @@ def spooled_stdin(files: list[str]) -> Iterator[list[str]]:
         shutil.copyfileobj(sys.stdin.buffer, spooled, READ_BYTES)
         spooled.flush()
         yield [spooled.name if file == STDIO else file for file in files]
-
-
-@contextmanager
-def open_output(output: str) -> Iterator[BinaryIO]:
-    """Open a file that appears under its name only when it is whole, or standard output."""
-    if output == STDIO:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
-    path = Path(output)
-    if path.is_dir():
-        raise IsADirectoryError(21, "Is a directory", output)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o666 & ~current_umask())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink()
-        raise
-
-
-def current_umask() -> int:
-    """Return the umask, which can be read only by setting it."""
-    umask = os.umask(0)
-    os.umask(umask)
-    return umask
 
 
 def stdin_ids(arguments: argparse.Namespace) -> Iterator[Any]:

@@ -7,12 +7,15 @@ an optional dependency, which hands over one batch of rows after the other.
 from __future__ import annotations
 
 import os
+import stat
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tinybpe.errors import InputError, TinyBPEWarning
+from tinybpe.suggest import closest
+from tinybpe.token_file import is_token_file
 
 STDIO = "-"
 COMPRESSED = (".gz", ".zst")
@@ -20,6 +23,7 @@ OTHER_COMPRESSED = (".bz2", ".xz", ".zip", ".7z", ".lz4", ".br", ".Z")
 JSON_LINES = (".jsonl", ".ndjson", ".json")
 PARQUET = ".parquet"
 ROWS_PER_BATCH = 256
+LOOK_BYTES = 4096
 
 
 def check_form(paths: Sequence[str], field: str | None, column: str | None) -> None:
@@ -47,12 +51,37 @@ def check_form(paths: Sequence[str], field: str | None, column: str | None) -> N
             )
         plain = next((suffix for suffix in reversed(suffixes) if suffix not in COMPRESSED), "")
         if plain == PARQUET and column is None:
-            raise InputError(f"{path}: is Parquet, not text; give the column that holds the text (`column`)")
+            raise InputError(f"{path}: is Parquet, not text; give the one that holds the text as `column`")
         if column is not None and path == STDIO:
             raise InputError("standard input cannot be read as Parquet, which needs a file")
         if plain in JSON_LINES and field is None and column is None:
-            message = f"{path} is taken as plain text, braces and all; give the field that holds the text"
+            message = (
+                f"{path} is taken as plain text, braces and all; give the one that holds the text as `field`"
+            )
             warnings.warn(message, TinyBPEWarning, stacklevel=4)
+        if path != STDIO:
+            check_content(path, suffixes)
+
+
+def check_content(path: str, suffixes: Sequence[str]) -> None:
+    """Refuse a token file, and warn of what is hardly text, as far as a look at the start tells.
+
+    Raises:
+        InputError: A token file, known by its sidecar.
+    """
+    try:
+        if not stat.S_ISREG(Path(path).stat().st_mode) or suffixes[-1:] in ([PARQUET], [".gz"], [".zst"]):
+            return
+        if is_token_file(Path(path)):
+            raise InputError(f"{path}: is a token file, not text; `tinybpe decode` makes text of it")
+        with Path(path).open("rb") as file:
+            start = file.read(LOOK_BYTES)
+    except OSError:
+        return  # told by the call that reads it
+    if b"\0" in start:
+        utf16 = start[:2] in (b"\xff\xfe", b"\xfe\xff")
+        what = "is UTF-16; convert it to UTF-8" if utf16 else "has NUL bytes, so it is hardly text"
+        warnings.warn(f"{path} {what}", TinyBPEWarning, stacklevel=5)
 
 
 def parquet_sources(paths: Sequence[str]) -> list[tuple[str, int]]:
@@ -101,7 +130,10 @@ def check_column(path: str | os.PathLike[str], schema: Any, column: str) -> None
     import pyarrow as pa
 
     if column not in schema.names:
-        raise InputError(f"{path}: has no column {column!r}; it has {', '.join(map(repr, schema.names))}")
+        hint = closest(column, schema.names)
+        raise InputError(
+            f"{path}: has no column {column!r}{hint}; it has {', '.join(map(repr, schema.names))}"
+        )
     kind = schema.field(column).type
     if pa.types.is_dictionary(kind):
         kind = kind.value_type

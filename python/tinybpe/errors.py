@@ -45,6 +45,10 @@ class TrainingError(TinyBPEError, ValueError):
     """A training request cannot be met."""
 
 
+class OutputError(TinyBPEError, OSError):
+    """Something at an output would be lost: a file that is also read, or another one; or it has no folder."""
+
+
 class TokenFileError(TinyBPEError, ValueError):
     """A token file and what belongs to it do not fit: dtype, size, tokenizer."""
 

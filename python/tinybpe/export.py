@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tinybpe.errors import VocabError
+from tinybpe.outputs import move_files
 from tinybpe.tokenizer import Tokenizer
 
 EncodeText = Callable[[str], list[int]]
@@ -28,24 +29,32 @@ PROBES = (
 )
 
 
-def export(tokenizer: Tokenizer, to: str, out: str | os.PathLike[str]) -> str | None:
+def export(
+    tokenizer: Tokenizer, to: str, out: str | os.PathLike[str], *, overwrite: bool = False
+) -> str | None:
     """Write a tokenizer in another library's format, and check that this library gives the same ids.
 
     Args:
         tokenizer: What to write.
         to: `hf` (the directory that `Tokenizer.save` writes), `gpt2` (`vocab.json` and `merges.txt`) or
             `tiktoken`.
-        out: The directory, for `tiktoken` the file, to write.
+        out: The directory, for `tiktoken` the file, to write. Other files in the directory stay.
+        overwrite: Replace other files that are there; never those that the tokenizer was read from.
 
     Returns:
         The library that checked it, or None if it is not installed.
 
     Raises:
+        OutputError: A file that is there would be lost; nothing was written.
         VocabError: The format cannot express this tokenizer, or the library gives other ids.
         OSError: A file cannot be written.
     """
     write, load = FORMATS[to]
     out = Path(out)
+    if out.exists() and to == "tiktoken" and out.is_dir():
+        raise IsADirectoryError(21, "Is a directory, and a file is to be written here", str(out))
+    if out.exists() and to != "tiktoken" and not out.is_dir():
+        raise NotADirectoryError(20, "Is a file, and a directory is to be written here", str(out))
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".tinybpe-export-") as folder:
         written = Path(folder) / "export"
@@ -53,15 +62,14 @@ def export(tokenizer: Tokenizer, to: str, out: str | os.PathLike[str]) -> str | 
         loaded = load(tokenizer, written)
         if loaded is not None:
             check_ids(tokenizer, *loaded)
+        files = {written: out}
         if written.is_dir():
-            out.mkdir(exist_ok=True)
             # A directory is whole when it has its tokenizer.json, so that one comes last.
-            for file in sorted(
-                written.iterdir(), key=lambda file: (file.name == "tokenizer.json", file.name)
-            ):
-                file.replace(out / file.name)
-        else:
-            written.replace(out)
+            names = [file.name for file in written.iterdir()]
+            names.sort(key=lambda name: (name == "tokenizer.json", name))
+            files = {written / name: out / name for name in names}
+            out.mkdir(exist_ok=True)
+        move_files(files, read=tokenizer.files, overwrite=overwrite)
     return loaded[0] if loaded is not None else None
 
 

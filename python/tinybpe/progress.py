@@ -18,6 +18,11 @@ Progress = bool | ProgressCallback | None
 
 PLAIN_INTERVAL_S = 5.0
 TOKENS = "tokens"
+# A rate over less time than this is that of the clock, not of the work.
+LEAST_RATED_S = 0.5
+# What tqdm shows by itself, without the rate.
+BAR_WITHOUT_RATE = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}]"
+COUNT_WITHOUT_RATE = "{desc}: {n_fmt}{unit} [{elapsed}]"
 
 
 @contextmanager
@@ -53,32 +58,45 @@ def make_bar() -> TqdmBar | PlainLines:
 
 
 class TqdmBar:
-    """A `tqdm` bar per stage, with rate and time left."""
+    """A `tqdm` bar per stage, with time left and the rate over the whole stage."""
 
     def __init__(self, tqdm_class: Any) -> None:
         self._class = tqdm_class
         self._bar: Any = None
         self._stage = ""
+        # The first report comes after the first tenth of a second of work, or after all of it.
+        self._started_at = time.time()
 
     def __call__(self, stage: str, unit: str, done: int, total: int) -> None:
         """Show how far the stage is; a new stage gets a new bar."""
         if unit == TOKENS:
-            elapsed_s = self._bar.format_dict["elapsed"]
-            self._bar.set_postfix_str(f"{done / max(elapsed_s, 1e-9):,.0f} tokens/s", refresh=False)
+            if rate := format_rate(done, TOKENS, time.time() - self._started_at):
+                self._bar.set_postfix_str(rate, refresh=False)
             return
         if stage != self._stage:
-            self.close()
+            if self._bar is not None:
+                self.close()
+                self._started_at = time.time()
             unit = "B" if unit == "bytes" else f" {unit}"
             self._bar = self._class(
-                desc=stage, unit=unit, unit_scale=True, file=sys.stderr, dynamic_ncols=True
+                desc=stage, unit=unit, unit_scale=True, file=sys.stderr, dynamic_ncols=True, smoothing=0
             )
+            self._bar.start_t = self._started_at
             self._stage = stage
         self._bar.total = total or None
+        self._set_format()
         self._bar.update(done - self._bar.n)
+
+    def _set_format(self) -> None:
+        if time.time() - self._started_at >= LEAST_RATED_S:
+            self._bar.bar_format = None
+        else:
+            self._bar.bar_format = BAR_WITHOUT_RATE if self._bar.total else COUNT_WITHOUT_RATE
 
     def close(self) -> None:
         """Leave the last bar on the screen."""
         if self._bar is not None:
+            self._set_format()
             self._bar.close()
             self._bar = None
             self._stage = ""
@@ -120,6 +138,26 @@ class PlainLines:
 
     def close(self) -> None:
         """Do nothing: each line stands for itself."""
+
+
+def format_rate(amount: float, unit: str, elapsed_s: float) -> str:
+    """Write an amount in a second, or nothing where the time is too short to mean something.
+
+    Example:
+        >>> format_rate(6_040_000, "bytes", 2.0), format_rate(6_040_000, "bytes", 0.1)
+        ('3.0 MB/s', '')
+    """
+    return f"{format_amount(amount / elapsed_s, unit)}/s" if elapsed_s >= LEAST_RATED_S else ""
+
+
+def format_count(count: int, noun: str) -> str:
+    """Write how many there are of something.
+
+    Example:
+        >>> format_count(1, "document"), format_count(2000, "document")
+        ('1 document', '2,000 documents')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def format_amount(amount: float, unit: str) -> str:

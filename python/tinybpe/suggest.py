@@ -11,7 +11,7 @@ def closest(word: str, known: Iterable[str]) -> str:
 
     Args:
         word: The unknown name.
-        known: The names that exist; case and the difference of `-` and `_` are ignored when they are compared.
+        known: The names that exist. Neither case nor the difference of `-` and `_` counts.
 
     Returns:
         A hint that begins with a space, or `""` where no known name is like the word.

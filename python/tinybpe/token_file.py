@@ -61,6 +61,8 @@ class TokenFileInfo:
     """The checksum of the ids, as `zlib.crc32` gives it."""
     shards: tuple[TokenFileInfo, ...] = ()
     """The token files of a set that was written as several; all numbers are sums then."""
+    num_kept_shards: int = 0
+    """How many of the shards, the first ones, an earlier run had finished."""
 
     @classmethod
     def read(cls, path: str | os.PathLike[str], *, verify: bool = False) -> TokenFileInfo:
@@ -183,9 +185,11 @@ def token_file_options(
     shards: int | None,
     shard_tokens: int | None,
     resume: bool,
+    overwrite: bool,
+    also_read: Sequence[str],
     num_threads: int | None,
 ) -> dict[str, Any]:
-    """Return the options of a token file as the extension takes them.
+    """Return the options of a token file as the extension takes them; `also_read` are inputs unknown to it.
 
     Raises:
         TypeError: A number is none.
@@ -203,6 +207,11 @@ def token_file_options(
         raise ValueError(f"shards={shards} and shard_tokens={shard_tokens} exclude each other; give one")
     if format is not None and format not in HEADER_BYTES:
         raise ValueError(f"format={format!r} is none of {', '.join(HEADER_BYTES)}")
+    if resume and shards is None and shard_tokens is None:
+        raise ValueError(
+            "resume=True keeps the whole shards of a run that was stopped, and one file has none; "
+            "give `shards` or `shard_tokens` as well"
+        )
     return {
         "ordinary": ordinary,
         "end_of_document": end_of_document,
@@ -212,28 +221,50 @@ def token_file_options(
         "shards": shards,
         "shard_tokens": shard_tokens,
         "resume": resume,
+        "overwrite": overwrite,
+        "also_read": also_read,
         "num_threads": check_num_threads(num_threads),
         "chunk_bytes": None,
     }
 
 
 def written_info(
-    output: str | os.PathLike[str], written: Sequence[tuple[str, Mapping[str, Any]]], *, is_set: bool
+    output: str | os.PathLike[str],
+    written: Sequence[tuple[str, Mapping[str, Any]]],
+    num_kept: int,
+    *,
+    is_set: bool,
+    shard_tokens: int | None,
 ) -> TokenFileInfo:
-    """Return what a run has written; warns of shards without a document."""
+    """Return what a run has written; warns of no text, and of shards that are not as they were asked for."""
     infos = [TokenFileInfo.from_sidecar(path, sidecar) for path, sidecar in written]
+    if not sum(info.num_bytes for info in infos):
+        warnings.warn(f"{output}: there was no text to encode", TinyBPEWarning, stacklevel=3)
     if not is_set:
         return infos[0]
+    long = [info for info in infos if info.num_documents == 1 and info.num_tokens > 2 * (shard_tokens or 0)]
+    if shard_tokens and long:
+        message = f"{long[0].path.name} has {long[0].num_tokens:,} tokens, since no document ends within it"
+        warnings.warn(message, TinyBPEWarning, stacklevel=3)
     empty = [info.path.name for info in infos if info.num_tokens == 0]
     if empty and len(infos) > 1:
         message = f"no document falls into {', '.join(empty[:3])}{', ...' if len(empty) > 3 else ''}"
         warnings.warn(f"{message}; fewer shards fit these documents", TinyBPEWarning, stacklevel=3)
-    return TokenFileInfo.of_set(output, infos)
+    return replace(TokenFileInfo.of_set(output, infos), num_kept_shards=num_kept)
 
 
 def sidecar_path(path: Path) -> Path:
     """Return where the sidecar of a token file stands."""
     return path.with_name(path.name + ".json")
+
+
+def is_token_file(path: Path) -> bool:
+    """Whether a sidecar says that it is one."""
+    try:
+        content = json.loads(sidecar_path(path).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and content.get("format") == FORMAT
 
 
 def open_ids(path: str | os.PathLike[str], dtype: str | None = None) -> NDArray[np.unsignedinteger[Any]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import codecs
 import os
+import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -25,7 +26,13 @@ from tinybpe.arguments import (
     listed_strings,
 )
 from tinybpe.corpus import check_form, parquet_sources, parquet_texts
-from tinybpe.errors import SpecialTokenError, TrainingError, UnknownTokenError
+from tinybpe.errors import (
+    SpecialTokenError,
+    TinyBPEWarning,
+    TokenFileError,
+    TrainingError,
+    UnknownTokenError,
+)
 from tinybpe.patterns import Pattern, as_string
 from tinybpe.progress import Progress, reporter
 from tinybpe.token_file import Format, TokenFileInfo, token_file_options, written_info
@@ -126,8 +133,12 @@ class Tokenizer:
         options = (vocab_size, special_tokens, as_string(pattern), tie_break, num_threads, memory)
         with reporter(progress) as callback:
             if column is not None:
-                return cls(Core.train_iterator(parquet_texts(paths, column), *options, callback))
-            return cls(Core.train_files(paths, field, *options, callback))
+                core = Core.train_iterator(parquet_texts(paths, column), *options, callback)
+            else:
+                core = Core.train_files(paths, field, *options, callback)
+        tokenizer = cls(core)
+        _warn_of_no_merges(tokenizer, vocab_size)
+        return tokenizer
 
     @classmethod
     def train_from_iterator(
@@ -177,7 +188,9 @@ class Tokenizer:
                 memory,
                 callback,
             )
-        return cls(core)
+        tokenizer = cls(core)
+        _warn_of_no_merges(tokenizer, vocab_size)
+        return tokenizer
 
     @classmethod
     def train_from_counts(
@@ -317,17 +330,23 @@ class Tokenizer:
             )
         )
 
-    def save(self, directory: StrPath) -> None:
+    def save(self, directory: StrPath, *, overwrite: bool = False) -> None:
         """Write `vocab.json`, `merges.txt`, `tokenizer.json` and `tokenizer_config.json` into a directory.
 
         Each file is written beside its place and renamed, so a crash leaves the old one or the new one.
-        Hugging Face's `tokenizers` and `transformers` read the directory as it is.
+        Hugging Face's `tokenizers` and `transformers` read the directory as it is. Saving what is there
+        already changes nothing.
+
+        Args:
+            directory: Made if it is not there. Other files in it stay.
+            overwrite: Replace another tokenizer that is there.
 
         Raises:
+            OutputError: A file of another tokenizer is there; nothing was written.
             OSError: The directory cannot be made or written.
         """
         Path(directory).mkdir(parents=True, exist_ok=True)
-        self._core.save(os.fspath(directory))
+        self._core.save(os.fspath(directory), overwrite)
 
     # --- Text to ids ----------------------------------------------------------------------------------------
 
@@ -478,6 +497,7 @@ class Tokenizer:
         shards: int | None = None,
         shard_tokens: int | None = None,
         resume: bool = False,
+        overwrite: bool = False,
         num_threads: int | None = None,
         progress: Progress = None,
     ) -> TokenFileInfo:
@@ -498,13 +518,14 @@ class Tokenizer:
             >>> info.num_tokens, info.dtype
             (5, 'uint16')
             >>> _ = Path("stories.jsonl").write_text('{"text": "low"}\n{"text": "lower"}\n')
-            >>> tokenizer.encode_file("stories.jsonl", "stories.bin", field="text").num_tokens
+            >>> tokenizer.encode_file("stories.jsonl", "lines.bin", field="text").num_tokens
             6
 
         Args:
             inputs: One path or several, encoded in this order; `-` is standard input. `.gz` and `.zst` are
                 decompressed.
-            output: The token file, replaced if it exists.
+            output: The token file. One that is there is replaced only if this call makes it again: from the
+                same inputs by name and size, with the same tokenizer and options, with the same ids.
             field: The files are lines of JSON, and this field holds the text.
             column: The files are Parquet, and this column holds the text. Needs `pyarrow`.
             end_of_document: The special token that ends documents: by default `<|endoftext|>`, else the only
@@ -522,6 +543,7 @@ class Tokenizer:
                 this many tokens; for any input.
             resume: Keep the whole files of an earlier run of shards that was stopped, and go on after them;
                 the same inputs and options are checked.
+            overwrite: Replace whatever file is there, unless it is one that is read.
             num_threads: Threads to use, all cores by default. The result does not depend on it.
             progress: See `train`; encoding also counts `tokens`, without a total.
 
@@ -531,6 +553,7 @@ class Tokenizer:
         Raises:
             TokenFileError: `dtype`, `format` or shards do not fit the output or the inputs, another encoder
                 is writing there, or there is nothing of the same run to resume.
+            OutputError: An output is a file that is read, or another file that is there already.
             SpecialTokenError: `end_of_document` is no special token, or documents need one and none is given.
             InputError: A file is not what `field` or `column` say, or damaged.
             OSError: A file cannot be read or written.
@@ -540,8 +563,12 @@ class Tokenizer:
             raise ValueError("no file to encode; give at least one path")
         check_form(paths, field, column)
         is_text = field is None and column is None
+        is_set = shards is not None or shard_tokens is not None
+        is_ordinary = not is_text if ordinary is None else ordinary
+        if is_text and is_set and (is_ordinary or not self._ends_documents(end_of_document)):
+            _check_cuts(paths)
         options = token_file_options(
-            ordinary=not is_text if ordinary is None else ordinary,
+            ordinary=is_ordinary,
             end_of_document=end_of_document,
             format=format,
             dtype=dtype,
@@ -549,6 +576,8 @@ class Tokenizer:
             shards=shards,
             shard_tokens=shard_tokens,
             resume=resume,
+            overwrite=overwrite,
+            also_read=paths if column is not None else [],
             num_threads=num_threads,
         )
         with reporter(progress) as callback:
@@ -557,7 +586,7 @@ class Tokenizer:
                 written = self._core.encode_documents(texts, sources, os.fspath(output), options, callback)
             else:
                 written = self._core.encode_file(paths, field, os.fspath(output), options, callback)
-        return written_info(output, written, is_set=shards is not None or shard_tokens is not None)
+        return written_info(output, *written, is_set=is_set, shard_tokens=shard_tokens)
 
     def encode_documents(
         self,
@@ -571,6 +600,7 @@ class Tokenizer:
         docs: bool = False,
         shard_tokens: int | None = None,
         resume: bool = False,
+        overwrite: bool = False,
         num_threads: int | None = None,
         progress: Progress = None,
     ) -> TokenFileInfo:
@@ -586,8 +616,8 @@ class Tokenizer:
 
         Args:
             documents: Any iterable of `str` or bytes, read once and not kept.
-            output: See `encode_file`, like the others.
-            end_of_document: See `encode_file`.
+            output: The token file. What is there stays: that these documents make it again cannot be known.
+            end_of_document: See `encode_file`, like the others.
             ordinary: Take special tokens in the documents as text.
             format: See `encode_file`.
             dtype: See `encode_file`.
@@ -595,6 +625,7 @@ class Tokenizer:
             shard_tokens: See `encode_file`.
             resume: See `encode_file`. The documents must be the same as before, which cannot be checked;
                 those that are written already are read and passed over.
+            overwrite: See `encode_file`.
             num_threads: See `encode_file`.
             progress: See `encode_file`.
 
@@ -612,11 +643,19 @@ class Tokenizer:
             shards=None,
             shard_tokens=shard_tokens,
             resume=resume,
+            overwrite=overwrite,
+            also_read=[],
             num_threads=num_threads,
         )
         with reporter(progress) as callback:
             written = self._core.encode_documents(documents, [], os.fspath(output), options, callback)
-        return written_info(output, written, is_set=shard_tokens is not None)
+        return written_info(output, *written, is_set=shard_tokens is not None, shard_tokens=shard_tokens)
+
+    def _ends_documents(self, end_of_document: str | None) -> bool:
+        """Whether a token ends documents in plain text, as the extension chooses it."""
+        if end_of_document is not None:
+            return end_of_document != ""
+        return END_OF_TEXT in self._special_tokens or len(self._special_tokens) == 1
 
     # --- Ids to text ----------------------------------------------------------------------------------------
 
@@ -713,6 +752,11 @@ class Tokenizer:
     def sha256(self) -> str:
         """The hex digest of all that decides ids: tokens, merges, special tokens, pattern."""
         return self._core.sha256
+
+    @property
+    def files(self) -> list[str]:
+        """The files that it was read from, if any; nothing that is written with it replaces them."""
+        return [os.fspath(path) for path in self._core.files]
 
     def token_bytes(self, token_id: int) -> bytes:
         """Return the bytes of one id.
@@ -828,6 +872,24 @@ def _listed(ids: Ids) -> list[int] | NDArray[np.integer[Any]]:
         return ids  # type: ignore[return-value]
     # Other arrays and tensors have `tolist`; the iterators of tensors give tensors, not numbers.
     return array.tolist() if hasattr(array, "tolist") else list(ids)
+
+
+def _check_cuts(paths: list[str]) -> None:
+    """Say before the work that text without document ends can be cut between files alone."""
+    reason = (
+        "plain text is cut into shards at the token that ends documents, and none does here: give "
+        "`end_of_document`, or a tokenizer with a special token for it"
+    )
+    if len(paths) == 1:
+        raise TokenFileError(f"{paths[0]}: cannot be cut: {reason}")
+    warnings.warn(f"files are cut between inputs alone: {reason}", TinyBPEWarning, stacklevel=3)
+
+
+def _warn_of_no_merges(tokenizer: Tokenizer, vocab_size: int) -> None:
+    """Warn of a training that learned nothing though it should have."""
+    if vocab_size > NUM_BYTES + len(tokenizer.special_tokens) and not tokenizer.merges:
+        message = "nothing to learn from: the text is empty, or has no two bytes in one piece"
+        warnings.warn(message, TinyBPEWarning, stacklevel=3)
 
 
 def _check_training(vocab_size: int, special_tokens: Iterable[str]) -> list[str]:

@@ -166,8 +166,10 @@ class WordCounts:
         """
         return cls(Counts.load(os.fspath(path)))
 
-    def save(self, path: StrPath) -> None:
+    def save(self, path: StrPath, *, overwrite: bool = False) -> None:
         """Write the counts into one file, whole or not at all; equal counts make equal files.
+
+        Saving what is there already changes nothing.
 
         Example:
             >>> counts = WordCounts.from_iterator(["low lower"])
@@ -175,10 +177,15 @@ class WordCounts:
             >>> WordCounts.load("part-0.counts") == counts
             True
 
+        Args:
+            path: The file.
+            overwrite: Replace another file that is there.
+
         Raises:
+            OutputError: Another file is there, and stays.
             OSError: The file cannot be written.
         """
-        self.core.save(os.fspath(path))
+        self.core.save(os.fspath(path), overwrite)
 
     def merge(self, other: WordCounts) -> Self:
         """Return the counts of both together; in which order parts are merged makes no difference.

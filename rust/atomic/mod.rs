@@ -8,9 +8,12 @@
 //! Rejected: writing in place (a full disk destroys the file that was there), and a temporary name in the
 //! system's own folder (a rename between file systems is a copy).
 
+mod existing;
 mod stream;
 
 use crate::error::{Error, Result};
+pub use existing::{Existing, ReadFiles, write_all};
+pub(crate) use existing::{REMEDY, check_folder};
 use std::{
     fs::File,
     io::{self, Seek, SeekFrom, Write},
@@ -36,8 +39,8 @@ impl AtomicFile {
     /// Opens a temporary file beside `path`. What lies at `path` stays until [`AtomicFile::commit`].
     ///
     /// # Errors
-    /// [`Error::Io`] if the folder does not exist or cannot be written, or if `path` is a folder, a device or has no
-    /// file name.
+    /// [`Error::Io`] if the folder cannot be written, or if `path` is a folder, a device or has no file name;
+    /// [`Error::Output`] if the folder does not exist.
     pub fn create(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
         let fail = |kind, text: &'static str| Error::io(&path)(io::Error::new(kind, text));
@@ -54,6 +57,7 @@ impl AtomicFile {
                 "is a device or a pipe, and a file is to be written here",
             ));
         }
+        check_folder(&path)?;
         let prefix = format!(".{}.", name.to_string_lossy());
         let mut builder = tempfile::Builder::new();
         builder.prefix(&prefix).suffix(".tmp").rand_bytes(RANDOM_CHARS);
@@ -144,14 +148,12 @@ impl AtomicFile {
     }
 }
 
-/// Writes `bytes` as the whole of the file `path`.
+/// Writes `bytes` as the whole of the file `path`, and treats one that is there as `existing` says.
 ///
 /// # Errors
-/// As [`AtomicFile::create`] and [`AtomicFile::commit`].
-pub fn write(path: impl Into<PathBuf>, bytes: &[u8]) -> Result<()> {
-    let mut file = AtomicFile::create(path)?;
-    file.append(bytes)?;
-    file.commit()
+/// As [`write_all`].
+pub fn write(path: impl Into<PathBuf>, bytes: &[u8], existing: Existing) -> Result<()> {
+    write_all([(path.into(), bytes)], existing)
 }
 
 /// Comes before each call of the operating system, so that a test can let the n-th one fail.
@@ -263,7 +265,7 @@ mod tests {
     fn a_disk_that_is_full_at_any_step_leaves_whole_files() {
         let vocab = |version| Vocab::from_merges(&[(97, 98), (256, 99)][..=version], &[]).unwrap();
         fail_each_step(
-            |dir, version| vocab_file::save(dir, &vocab(version), "a|b"),
+            |dir, version| vocab_file::save(dir, &vocab(version), "a|b", Existing::Replace),
             |dir| {
                 let (loaded, _) = vocab_file::load(dir).unwrap();
                 assert!(loaded == vocab(0) || loaded == vocab(1));
@@ -271,7 +273,7 @@ mod tests {
         );
         let counts = |count| WordCounts::from_words("gpt2", &[], [(&b"a"[..], 1 + count as u64)]).unwrap();
         fail_each_step(
-            |dir, version| counts(version).save(&dir.join("x")),
+            |dir, version| counts(version).save(&dir.join("x"), Existing::Replace),
             |dir| {
                 let loaded = WordCounts::load(&dir.join("x")).unwrap();
                 assert!(loaded == counts(0) || loaded == counts(1));
@@ -281,7 +283,7 @@ mod tests {
         fs::write(input.path(), "ab abc ".repeat(9)).unwrap();
         let encode = |dir: &Path, version: usize| {
             let encoder = Encoder::new(vocab(version), Pretokenizer::default()).unwrap();
-            let options = Options { docs: true, num_threads: Some(1), ..Options::default() };
+            let options = Options { docs: true, num_threads: Some(1), overwrite: true, ..Options::default() };
             let inputs = Inputs::text(&[input.path().to_owned()]);
             token_file::encode_file(&encoder, "", &inputs, &dir.join("x"), &options, &Monitor::default())
                 .map(drop)
@@ -303,13 +305,13 @@ mod tests {
     fn commits_whole_and_drops_without_a_trace() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.bin");
-        write(&path, b"old").unwrap();
+        write(&path, b"old", Existing::Keep).unwrap();
         let mut file = AtomicFile::create(&path).unwrap();
         file.append(b"half of the n").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"old");
         drop(file);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
-        write(&path, b"new").unwrap();
+        write(&path, b"new", Existing::Replace).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
@@ -329,8 +331,9 @@ mod tests {
     #[test]
     fn names_the_file_that_it_cannot_write() {
         let dir = tempfile::tempdir().unwrap();
-        for path in [dir.path().join("none/x"), dir.path().to_path_buf(), PathBuf::from("/"), PathBuf::new()]
-        {
+        let missing = AtomicFile::create(dir.path().join("none/x")).unwrap_err();
+        assert!(missing.to_string().ends_with("none does not exist; make it first"), "{missing}");
+        for path in [dir.path().to_path_buf(), PathBuf::from("/"), PathBuf::new()] {
             let error = AtomicFile::create(&path).unwrap_err();
             assert!(matches!(&error, Error::Io { path: p, .. } if *p == path), "{error}");
         }
@@ -342,7 +345,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
         let (ours, plain) = (dir.path().join("a"), dir.path().join("b"));
-        write(&ours, b"").unwrap();
+        write(&ours, b"", Existing::Keep).unwrap();
         fs::write(&plain, b"").unwrap();
         let mode = |p| fs::metadata(p).unwrap().permissions().mode();
         assert_eq!(mode(ours), mode(plain));

@@ -1,6 +1,7 @@
 //! Python arguments -> core values, and ids -> arrays.
 
 use super::run::run_here;
+use crate::atomic::Existing;
 use crate::encoder::{Batch, Id};
 use crate::error::Error;
 use crate::token_file::Dtype;
@@ -61,6 +62,10 @@ pub fn tie_break_named(name: &str) -> PyResult<TieBreak> {
         "huggingface" => Ok(TieBreak::HuggingFace),
         _ => Err(PyValueError::new_err(format!("tie_break `{name}` is not one of bytes, huggingface"))),
     }
+}
+
+pub fn existing(overwrite: bool) -> Existing {
+    if overwrite { Existing::Replace } else { Existing::Keep }
 }
 
 pub fn check_threads(num_threads: Option<usize>) -> PyResult<()> {

@@ -1,6 +1,6 @@
 //! The class `Counts`: word counts as Python holds them, and the counting that every way of training begins with.
 
-use super::convert::check_threads;
+use super::convert::{check_threads, existing};
 use super::run::{run, run_with, send_texts};
 use crate::monitor::Monitor;
 use crate::pretokenizer::Pretokenizer;
@@ -110,8 +110,8 @@ impl Counts {
         run(py, None, |_| Ok(Counts { words: WordCounts::load(&path)? }))
     }
 
-    fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
-        run(py, None, |_| self.words.save(&path))
+    fn save(&self, py: Python<'_>, path: PathBuf, overwrite: bool) -> PyResult<()> {
+        run(py, None, |_| self.words.save(&path, existing(overwrite)))
     }
 
     #[staticmethod]

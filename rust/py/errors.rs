@@ -18,6 +18,7 @@ fn to_py(error: Error) -> PyErr {
             Error::VocabFile { .. } => ("VocabFileError", error.to_string()),
             Error::Input { .. } => ("InputError", error.to_string()),
             Error::Training(_) => ("TrainingError", error.to_string()),
+            Error::Output { .. } => ("OutputError", error.to_string()),
             Error::TokenFile { .. } => ("TokenFileError", error.to_string()),
         };
         let raised = py.import("tinybpe.errors").and_then(|module| module.getattr(class)?.call1((message,)));

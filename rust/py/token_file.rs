@@ -1,8 +1,9 @@
 //! Options of token files out of Python, and what was written back to it.
 
 use super::convert::check_threads;
-use crate::token_file::{Dtype, Layout, Options, Shards, Written};
+use crate::token_file::{Dtype, Layout, Options, Run, Shards};
 use pyo3::prelude::*;
+use std::path::PathBuf;
 
 /// A dict of options: every key is there.
 #[derive(FromPyObject)]
@@ -17,11 +18,14 @@ pub struct TokenFileOptions {
     shards: Option<u32>,
     shard_tokens: Option<u64>,
     resume: bool,
+    overwrite: bool,
+    also_read: Vec<PathBuf>,
     chunk_bytes: Option<usize>,
 }
 
 impl TokenFileOptions {
-    pub fn checked(self) -> PyResult<Options> {
+    /// Checks them; `tokenizer_files` are read too.
+    pub fn checked(self, tokenizer_files: &[PathBuf]) -> PyResult<Options> {
         check_threads(self.num_threads)?;
         let shards = self.shards.map(Shards::Count).or(self.shard_tokens.map(Shards::Tokens));
         Ok(Options {
@@ -33,14 +37,16 @@ impl TokenFileOptions {
             docs: self.docs,
             shards,
             resume: self.resume,
+            overwrite: self.overwrite,
+            also_read: [&self.also_read, tokenizer_files].concat(),
             chunk_bytes: self.chunk_bytes,
         })
     }
 }
 
-/// The files written, each with its sidecar, as a list of pairs.
-pub fn listed_files(py: Python<'_>, written: Vec<Written>) -> PyResult<Bound<'_, PyAny>> {
+/// The files of a run, each with its sidecar, as a list of pairs, and how many of them an earlier run had finished.
+pub fn listed_files(py: Python<'_>, run: Run) -> PyResult<(Bound<'_, PyAny>, usize)> {
     let loads = py.import("json")?.getattr("loads")?;
-    let pairs = written.into_iter().map(|(path, sidecar)| Ok((path, loads.call1((sidecar.to_string(),))?)));
-    Ok(pairs.collect::<PyResult<Vec<_>>>()?.into_pyobject(py)?.into_any())
+    let pairs = run.files.into_iter().map(|(path, sidecar)| Ok((path, loads.call1((sidecar.to_string(),))?)));
+    Ok((pairs.collect::<PyResult<Vec<_>>>()?.into_pyobject(py)?.into_any(), run.num_kept))
 }

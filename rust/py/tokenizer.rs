@@ -2,12 +2,14 @@
 
 use super::CoreResult;
 use super::convert::{
-    at_text, batch_to_numpy, check_threads, listed_ids, text_bytes, tie_break_named, to_numpy, token_id,
+    at_text, batch_to_numpy, check_threads, existing, listed_ids, text_bytes, tie_break_named, to_numpy,
+    token_id,
 };
 use super::counts::{Counting, Counts};
 use super::run::{run, run_here, run_with, send_texts};
 use super::stream::Stream;
 use super::token_file::{TokenFileOptions, listed_files};
+use crate::atomic::Existing;
 use crate::encoder::{Batch, Encoder, Id, Specials};
 use crate::monitor::Monitor;
 use crate::pretokenizer::Pretokenizer;
@@ -80,12 +82,20 @@ fn warn_of_long_words(py: Python<'_>, words: &WordCounts) -> PyResult<()> {
 pub struct Core {
     pub encoder: Encoder,
     sha256: String,
+    /// What it was read from: no output may be one of them.
+    files: Vec<PathBuf>,
 }
 
 impl Core {
     fn build(vocab: Vocab, pretokenizer: Pretokenizer) -> CoreResult<Self> {
         let sha256 = vocab.sha256(pretokenizer.pattern());
-        Ok(Core { encoder: Encoder::new(vocab, pretokenizer)?, sha256 })
+        Ok(Core { encoder: Encoder::new(vocab, pretokenizer)?, sha256, files: Vec::new() })
+    }
+
+    /// Notes what it was read from, so that a change of the working folder makes no difference.
+    fn read_from(self, files: impl IntoIterator<Item = PathBuf>) -> Self {
+        let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
+        Core { files: files.into_iter().map(absolute).collect(), ..self }
     }
 
     fn vocab_size(&self) -> usize {
@@ -212,7 +222,8 @@ impl Core {
     fn load(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
         run(py, None, |_| {
             let (vocab, pattern) = vocab_file::load(&path)?;
-            Core::build(vocab, Pretokenizer::new(&pattern)?)
+            let core = Core::build(vocab, Pretokenizer::new(&pattern)?)?;
+            Ok(core.read_from(vocab_file::files_of(&path)))
         })
     }
 
@@ -224,7 +235,8 @@ impl Core {
         special_tokens: Vec<String>,
     ) -> PyResult<Self> {
         run(py, None, |_| {
-            Core::build(vocab_file::load_gpt2(&vocab, &merges, &special_tokens)?, Pretokenizer::new("gpt2")?)
+            let loaded = vocab_file::load_gpt2(&vocab, &merges, &special_tokens)?;
+            Ok(Core::build(loaded, Pretokenizer::new("gpt2")?)?.read_from([vocab, merges]))
         })
     }
 
@@ -240,7 +252,8 @@ impl Core {
             .map(|(token, id)| Ok((token, id.map(|id| token_id(&id)).transpose()?)))
             .collect::<PyResult<Vec<_>>>()?;
         run(py, None, |_| {
-            Core::build(vocab_file::load_tiktoken(&path, &special_tokens)?, Pretokenizer::new(pattern)?)
+            let vocab = vocab_file::load_tiktoken(&path, &special_tokens)?;
+            Ok(Core::build(vocab, Pretokenizer::new(pattern)?)?.read_from([path]))
         })
     }
 
@@ -269,17 +282,17 @@ impl Core {
         Ok((py.get_type::<Core>().getattr("from_parts")?, state.into_pyobject(py)?.into_any()))
     }
 
-    fn save(&self, py: Python<'_>, dir: PathBuf) -> PyResult<()> {
+    fn save(&self, py: Python<'_>, dir: PathBuf, overwrite: bool) -> PyResult<()> {
         let pattern = self.encoder.pretokenizer().pattern();
-        run(py, None, |_| vocab_file::save(&dir, self.encoder.vocab(), pattern))
+        run(py, None, |_| vocab_file::save(&dir, self.encoder.vocab(), pattern, existing(overwrite)))
     }
 
     fn export_gpt2(&self, py: Python<'_>, dir: PathBuf) -> PyResult<()> {
-        run(py, None, |_| vocab_file::export_gpt2(&dir, self.encoder.vocab()))
+        run(py, None, |_| vocab_file::export_gpt2(&dir, self.encoder.vocab(), Existing::Keep))
     }
 
     fn export_tiktoken(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
-        run(py, None, |_| vocab_file::export_tiktoken(&path, self.encoder.vocab()))
+        run(py, None, |_| vocab_file::export_tiktoken(&path, self.encoder.vocab(), Existing::Keep))
     }
 
     fn encode(
@@ -344,8 +357,8 @@ impl Core {
         output: PathBuf,
         options: TokenFileOptions,
         progress: Option<Py<PyAny>>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let options = options.checked()?;
+    ) -> PyResult<(Bound<'py, PyAny>, usize)> {
+        let options = options.checked(&self.files)?;
         let inputs = Inputs { paths, field };
         let written = run(py, progress.as_ref(), |monitor| {
             token_file::encode_file(&self.encoder, &self.sha256, &inputs, &output, &options, monitor)
@@ -360,13 +373,13 @@ impl Core {
         output: PathBuf,
         options: TokenFileOptions,
         progress: Option<Py<PyAny>>,
-    ) -> PyResult<Bound<'py, PyAny>> {
+    ) -> PyResult<(Bound<'py, PyAny>, usize)> {
         let py = documents.py();
-        let options = options.checked()?;
+        let options = options.checked(&self.files)?;
         let documents = documents.try_iter()?.unbind();
         let (sender, batches) = sync_channel(2);
         let encode = |monitor: &Monitor| {
-            let Core { encoder, sha256 } = self;
+            let Core { encoder, sha256, .. } = self;
             token_file::encode_documents(encoder, sha256, batches, &sources, &output, &options, monitor)
         };
         let written = run_with(py, progress.as_ref(), &Monitor::default(), encode, |attention| {
@@ -441,6 +454,11 @@ impl Core {
     #[getter]
     fn pattern_not_compiled(&self) -> Option<&str> {
         self.encoder.pretokenizer().not_compiled()
+    }
+
+    #[getter]
+    fn files(&self) -> Vec<PathBuf> {
+        self.files.clone()
     }
 
     #[getter]

@@ -63,9 +63,22 @@ impl Dtype {
     pub(super) fn choose(path: &Path, asked: Option<Dtype>, vocab_size: usize) -> Result<Self> {
         let refuse = |reason: String| Err(Error::TokenFile { path: path.into(), reason });
         let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        let named = [Dtype::Uint16, Dtype::Uint32]
-            .into_iter()
-            .find(|dtype| name.ends_with(&format!(".{}.bin", dtype.name())));
+        let named =
+            name.strip_suffix(".bin").and_then(|stem| stem.rsplit_once('.')).map(|(_, ending)| ending);
+        let is_type = |ending: &&str| {
+            let bits = ["uint", "int", "float"].into_iter().find_map(|kind| ending.strip_prefix(kind));
+            bits.is_some_and(|bits| !bits.is_empty() && bits.bytes().all(|b| b.is_ascii_digit()))
+        };
+        let named = match named.filter(is_type) {
+            Some("uint16") => Some(Dtype::Uint16),
+            Some("uint32") => Some(Dtype::Uint32),
+            Some(other) => {
+                return refuse(format!(
+                    "the name says {other}, and ids are uint16 or uint32; give another name"
+                ));
+            }
+            None => None,
+        };
         if let (Some(asked), Some(named)) = (asked, named)
             && asked != named
         {
@@ -138,6 +151,10 @@ impl Layout {
             Some("ds") => Some(Layout::Datatrove),
             _ => None,
         };
+        if asked == Some(Layout::Npy) && path.extension().is_some_and(|extension| extension == "bin") {
+            let reason = "the name says ids alone, asked for was npy; give a name that ends in .npy".into();
+            return Err(Error::TokenFile { path: path.into(), reason });
+        }
         match (asked, named) {
             (Some(asked), Some(named)) if asked != named => Err(Error::TokenFile {
                 path: path.into(),
@@ -241,5 +258,18 @@ mod tests {
         assert_eq!(choose("x.ds", Some(Layout::Datatrove)).unwrap(), Layout::Datatrove);
         assert_eq!(choose("x.bin", Some(Layout::LlmC)).unwrap(), Layout::LlmC);
         assert!(choose("x.npy", Some(Layout::Bin)).is_err());
+        assert!(choose("x.bin", Some(Layout::Npy)).is_err());
+    }
+
+    #[test]
+    fn names_choose_types() {
+        let choose = |name: &str| Dtype::choose(Path::new(name), None, 300);
+        assert_eq!(choose("x.uint32.bin").unwrap(), Dtype::Uint32);
+        assert_eq!(choose("x.stories.bin").unwrap(), Dtype::Uint16);
+        assert_eq!(choose("x.int.bin").unwrap(), Dtype::Uint16);
+        assert_eq!(choose("x.uint8").unwrap(), Dtype::Uint16);
+        for name in ["x.uint8.bin", "x.int32.bin", "x.uint64.bin", "x.float16.bin"] {
+            assert!(choose(name).is_err(), "{name}");
+        }
     }
 }

@@ -20,13 +20,11 @@ impl Lock {
     /// Takes the destination `output`.
     ///
     /// # Errors
-    /// [`Error::TokenFile`] if another encoder has it; [`Error::Io`] if the folder cannot be written.
+    /// [`Error::TokenFile`] if another encoder has it; [`Error::Output`] if its folder does not exist; [`Error::Io`] if the
+    /// folder cannot be written.
     pub fn take(output: &Path) -> Result<Self> {
-        let Some(name) = output.file_name() else {
-            let error = std::io::Error::new(std::io::ErrorKind::InvalidInput, "not a file name");
-            return Err(Error::io(output)(error));
-        };
-        let path = output.with_file_name(format!(".{}.lock", name.to_string_lossy()));
+        let path = path(output)?;
+        atomic::check_folder(output)?;
         loop {
             let file = File::options().create(true).truncate(false).write(true).open(&path);
             let file = file.map_err(Error::io(output))?;
@@ -45,6 +43,18 @@ impl Lock {
             }
         }
     }
+}
+
+/// The file that is locked while `output` is written.
+///
+/// # Errors
+/// [`Error::Io`] if `output` has no file name.
+pub(super) fn path(output: &Path) -> Result<PathBuf> {
+    let Some(name) = output.file_name() else {
+        let error = std::io::Error::new(std::io::ErrorKind::InvalidInput, "not a file name");
+        return Err(Error::io(output)(error));
+    };
+    Ok(output.with_file_name(format!(".{}.lock", name.to_string_lossy())))
 }
 
 impl Drop for Lock {

@@ -10,12 +10,14 @@
 //!
 //! Time O(bytes); memory: a chunk, its ids and a few parked results per thread.
 
+mod existing;
 mod layout;
 mod lock;
 mod output;
 mod shards;
 mod writer;
 
+use crate::atomic::ReadFiles;
 use crate::encoder::{self, Encoder, Specials};
 use crate::error::{Error, Result};
 use crate::monitor::{Monitor, Phase};
@@ -59,6 +61,10 @@ pub struct Options {
     pub shards: Option<Shards>,
     /// Whether to keep the whole files of an earlier run that was stopped; without shards there are none.
     pub resume: bool,
+    /// Whether what is there already may be replaced; otherwise only what this run makes again is.
+    pub overwrite: bool,
+    /// Files that are read beside the inputs, such as the tokenizer's own: no output may be one of them.
+    pub also_read: Vec<PathBuf>,
     /// Bytes per chunk, by default few enough that their ids stay in a cache; the output does not depend on it.
     pub chunk_bytes: Option<usize>,
 }
@@ -66,13 +72,24 @@ pub struct Options {
 /// A token file that was written, with what stands in its sidecar.
 pub type Written = (PathBuf, Value);
 
+/// The token files of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    /// All of them, in order.
+    pub files: Vec<Written>,
+    /// How many of them, the first ones, an earlier run had finished.
+    pub num_kept: usize,
+}
+
 /// Encodes `inputs`, one after the other, into `output`, or into shards called after it.
 ///
 /// Nothing stands under the name of a file before all of it is written; an interrupted or failed run leaves what was
-/// there.
+/// there. What is there stays, unless this run makes it again (the same sources by name and size, tokenizer, options and, in
+/// the end, ids) or [`Options::overwrite`] says otherwise.
 ///
 /// # Errors
-/// [`Error::Io`] or [`Error::Input`] with the file, [`Error::TokenFile`] for options that do not fit or another encoder at
+/// [`Error::Io`] or [`Error::Input`] with the file, [`Error::Output`] if an output is an input or a file that stays,
+/// [`Error::TokenFile`] for options that do not fit or another encoder at
 /// the same destination, [`Error::SpecialToken`] if no token ends documents, [`Error::Pattern`] from a regex engine,
 /// [`Error::Interrupted`].
 pub fn encode_file(
@@ -82,7 +99,7 @@ pub fn encode_file(
     output: &Path,
     options: &Options,
     monitor: &Monitor,
-) -> Result<Vec<Written>> {
+) -> Result<Run> {
     let is_records = inputs.field.is_some();
     let end = end_of_document(encoder.vocab(), options, is_records)?;
     let found = if options.ordinary || is_records { &special::NONE } else { encoder.specials() };
@@ -95,14 +112,18 @@ pub fn encode_file(
     } else {
         json!([inputs.field, reader.sources().iter().map(identity).collect::<Vec<_>>()])
     };
-    let _lock = Lock::take(output)?;
-    lock::remove_leftovers(output, |name| shards::belongs(output, name));
+    let paths = inputs.paths.iter().chain(&options.also_read);
+    existing::refuse_read(&ReadFiles::new(paths.map(PathBuf::as_path)), output, options.shards)?;
     let kind = kind(encoder.vocab(), tokenizer_sha256, output, options, end)?;
     let run = shards::run_digest(&kind, options.shards, options.ordinary, &identity);
-    let set = Set::new(kind, output, options.shards, run, sizes.as_deref(), false, options.resume)?;
+    let _lock = Lock::take(output)?;
+    lock::remove_leftovers(output, |name| shards::belongs(output, name));
+    let known = || reader.sources().iter().map(describe).collect::<Vec<_>>();
+    let set = Set::new(kind, output, options, run, sizes.as_deref(), &known(), false)?;
     reader.start_at(set.cursor().source, set.cursor().place);
-    monitor.begin(Phase::Encode, reader.total_bytes().unwrap_or(0));
-    monitor.advance(reader.bytes_skipped());
+    // What is kept of an earlier run is no work of this one, so it counts neither as done nor as to be done.
+    let total_bytes = reader.total_bytes().unwrap_or(0).saturating_sub(reader.bytes_skipped());
+    monitor.begin(Phase::Encode, total_bytes);
     let reader = Mutex::new(reader);
     let sources = || {
         let reader = reader.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -124,15 +145,17 @@ pub fn encode_documents(
     output: &Path,
     options: &Options,
     monitor: &Monitor,
-) -> Result<Vec<Written>> {
+) -> Result<Run> {
     let end = end_of_document(encoder.vocab(), options, true)?;
     let sources: Vec<Value> =
         sources.iter().map(|(name, num_bytes)| json!({"path": name, "num_bytes": num_bytes})).collect();
-    let _lock = Lock::take(output)?;
-    lock::remove_leftovers(output, |name| shards::belongs(output, name));
+    let read = ReadFiles::new(options.also_read.iter().map(PathBuf::as_path));
+    existing::refuse_read(&read, output, options.shards)?;
     let kind = kind(encoder.vocab(), tokenizer_sha256, output, options, end)?;
     let run = shards::run_digest(&kind, options.shards, options.ordinary, &json!(sources));
-    let set = Set::new(kind, output, options.shards, run, None, true, options.resume)?;
+    let _lock = Lock::take(output)?;
+    lock::remove_leftovers(output, |name| shards::belongs(output, name));
+    let set = Set::new(kind, output, options, run, None, &sources, true)?;
     monitor.begin(Phase::Encode, 0);
     let documents = Mutex::new(Batches::new(documents, set.cursor().place.lines));
     let inputs = Inputs::default();
@@ -159,10 +182,10 @@ impl Job<'_> {
         num_threads: Option<usize>,
         sources: &(dyn Fn() -> Vec<Value> + Sync),
         monitor: &Monitor,
-    ) -> Result<Vec<Written>> {
+    ) -> Result<Run> {
         let pool = reader::thread_pool(num_threads)?;
         let is_done = set.is_done();
-        let dtype = set.dtype();
+        let (dtype, num_kept) = (set.dtype(), set.num_kept());
         let writer = Writer::new(set, 4 * pool.current_num_threads(), sources);
         if !is_done {
             let make_worker = || (self.encoder.worker(), Vec::new());
@@ -177,7 +200,7 @@ impl Job<'_> {
                 self.encoder.put_back(worker);
             }
         }
-        writer.finish()
+        Ok(Run { files: writer.finish()?, num_kept })
     }
 
     /// Encodes a chunk, and notes where documents end.
@@ -290,7 +313,7 @@ fn end_of_document(vocab: &Vocab, options: &Options, is_needed: bool) -> Result<
             let only = || Some(vocab.specials()).filter(|specials| specials.len() == 1).map(|s| s[0].id);
             match vocab.special_id(END_OF_TEXT).or_else(only) {
                 None if is_needed => Err(Error::SpecialToken(format!(
-                    "which token ends a document? The tokenizer has no `{END_OF_TEXT}`: {}; name one as end_of_document, or \
+                    "which token ends a document? The tokenizer has no `{END_OF_TEXT}`: {}; name one as `end_of_document`, or \
                      give an empty name to put nothing between documents",
                     listed()
                 ))),

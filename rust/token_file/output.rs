@@ -1,5 +1,6 @@
 //! One token file while it is written: the ids, the index of documents, and at the end the sidecar.
 
+use super::existing;
 use super::layout::{Dtype, Layout};
 use crate::atomic::AtomicFile;
 use crate::error::{Error, Result};
@@ -88,7 +89,14 @@ impl Output {
     }
 
     /// Puts the files in place and returns the sidecar: while the token file changes there is no sidecar, which comes last.
-    pub fn commit(mut self, kind: &Kind, sources: &[Value], shard: Option<Value>) -> Result<Value> {
+    /// With `keeps_others`, a token file that is there stays unless it has the same sidecar.
+    pub fn commit(
+        mut self,
+        kind: &Kind,
+        sources: &[Value],
+        shard: Option<Value>,
+        keeps_others: bool,
+    ) -> Result<Value> {
         let mut sidecar = json!({
             "format": "tinybpe-token-file",
             "version": 1,
@@ -105,6 +113,9 @@ impl Output {
         });
         if let Some(shard) = shard {
             sidecar["shard"] = shard;
+        }
+        if keeps_others {
+            existing::check_same(&self.path, &sidecar)?;
         }
         let header = kind.layout.header(kind.dtype, self.num_tokens);
         if !header.is_empty() {

@@ -15,6 +15,7 @@
 use super::layout::Dtype;
 use super::output::{COMPANIONS, Kind, Output, beside, remove, remove_all};
 use super::writer::{End, Part};
+use super::{Options, existing};
 use crate::error::{Error, Result};
 use crate::reader::{Chunk, Place};
 use flate2::Crc;
@@ -58,6 +59,8 @@ pub(super) struct Set {
     written: Vec<(PathBuf, Value)>,
     /// Those of `written` that an earlier run made.
     resumed: usize,
+    /// Whether a file that turns out to be another one is not replaced.
+    keeps_others: bool,
 }
 
 /// What tells one run from another: the same digest, the same files.
@@ -80,17 +83,18 @@ pub(super) fn run_digest(kind: &Kind, shards: Option<Shards>, ordinary: bool, in
 }
 
 impl Set {
-    /// Prepares to write. `sizes` are the bytes of text in each source; with `resume`, files of an earlier run of the same
-    /// digest are kept, and [`Set::cursor`] tells where to go on.
+    /// Prepares to write. `sizes` are the bytes of text in each source, `sources` what the sidecar will say of them as far as
+    /// that is known; to resume, files of an earlier run of the same digest are kept, and [`Set::cursor`] tells where to go on.
     pub fn new(
         kind: Kind,
         output: &Path,
-        shards: Option<Shards>,
+        options: &Options,
         run_sha256: String,
         sizes: Option<&[u64]>,
+        sources: &[Value],
         lists_all_sources: bool,
-        resume: bool,
     ) -> Result<Self> {
+        let shards = options.shards;
         let mut bytes_before = Vec::new();
         if let Some(Shards::Count(_)) = shards {
             let Some(sizes) = sizes else {
@@ -117,9 +121,18 @@ impl Set {
             within_document: false,
             written: Vec::new(),
             resumed: 0,
+            keeps_others: !options.overwrite && shards.is_none(),
         };
-        if resume && shards.is_some() {
+        if options.resume && shards.is_some() {
             set.find_whole()?;
+        }
+        if !options.overwrite {
+            match shards {
+                None => existing::check_one(output, &set.kind, sources)?,
+                // The rest of a set of which some are kept is of the same run, finished or not.
+                Some(_) if set.resumed > 0 => {}
+                Some(shards) => existing::check_set(output, shards, &set.run_sha256)?,
+            }
         }
         if !set.is_done() {
             set.open()?;
@@ -136,21 +149,21 @@ impl Set {
             let content: Value = serde_json::from_slice(&content).unwrap_or_default();
             let shard = &content["shard"];
             if shard["run_sha256"] != self.run_sha256 {
-                let reason =
-                    "comes from another run: text, tokenizer or options differ; encode anew, without resume";
+                let reason = "comes from another run: text, tokenizer or options differ; give another name, or \
+                              encode anew with `overwrite=True` and without `resume=True`";
                 return Err(Error::TokenFile { path: sidecar, reason: reason.into() });
             }
             let number = |value: &Value| {
                 value.as_u64().ok_or_else(|| Error::TokenFile {
                     path: sidecar.clone(),
-                    reason: "does not tell where its shard ends; encode anew, without resume".into(),
+                    reason: "does not tell where its shard ends; encode anew with `overwrite=True`, without `resume=True`".into(),
                 })
             };
             let header = self.kind.layout.header(self.kind.dtype, 0).len() as u64;
             let expected = header + number(&content["num_tokens"])? * self.kind.dtype.item_bytes();
             if std::fs::metadata(&path).map_or(0, |meta| meta.len()) != expected {
                 let reason = format!(
-                    "is not of the {expected} bytes that its sidecar tells; encode anew, without resume"
+                    "is not of the {expected} bytes that its sidecar tells; encode anew with `overwrite=True`, without `resume=True`"
                 );
                 return Err(Error::TokenFile { path, reason });
             }
@@ -173,6 +186,11 @@ impl Set {
     /// Where the first document that is not written yet starts.
     pub fn cursor(&self) -> Cursor {
         self.cursor
+    }
+
+    /// How many files an earlier run had finished.
+    pub fn num_kept(&self) -> usize {
+        self.resumed
     }
 
     /// The type of the ids.
@@ -318,7 +336,7 @@ impl Set {
             sources.truncate(current.sources.end);
             sources.drain(..current.sources.start.min(sources.len()));
         }
-        let sidecar = current.commit(&self.kind, &sources, shard)?;
+        let sidecar = current.commit(&self.kind, &sources, shard, self.keeps_others)?;
         self.written.push((self.path(self.index), sidecar));
         Ok(())
     }
@@ -352,7 +370,7 @@ impl Set {
 }
 
 /// The file of a shard: its number stands before the endings that say type and layout.
-fn shard_path(output: &Path, index: u64, count: Option<u32>) -> PathBuf {
+pub(super) fn shard_path(output: &Path, index: u64, count: Option<u32>) -> PathBuf {
     let (stem, endings) = split_name(output);
     let of = count.map_or(String::new(), |count| format!("-of-{count:05}"));
     output.with_file_name(format!("{stem}-{index:05}{of}{endings}"))
@@ -381,6 +399,19 @@ pub(super) fn belongs(output: &Path, name: &str) -> bool {
             Some((index, count)) => is_number(index) && is_number(count),
             None => is_number(number),
         })
+}
+
+/// The token file to which a file of this name belongs, if that is one of a set cut by this rule.
+pub(super) fn is_shard(output: &Path, name: &str, shards: Shards) -> Option<String> {
+    let own = output.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    let stem = COMPANIONS.iter().find_map(|companion| name.strip_suffix(companion)?.strip_suffix('.'));
+    let file = stem.filter(|stem| belongs(output, stem)).unwrap_or(name);
+    let is_one = belongs(output, file) && file != own;
+    let counted = match shards {
+        Shards::Count(count) => file.contains(&format!("-of-{count:05}")),
+        Shards::Tokens(_) => !file.contains("-of-"),
+    };
+    (is_one && counted).then(|| file.to_owned())
 }
 
 #[cfg(test)]

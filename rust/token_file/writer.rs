@@ -32,6 +32,16 @@ pub(super) struct Part {
     pub all: End,
 }
 
+impl Part {
+    /// Makes it empty; its allocations stay.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.checksum.reset();
+        self.ends.clear();
+        self.all = End::default();
+    }
+}
+
 pub(super) struct Writer<'a> {
     state: Mutex<State>,
     turn_changed: Condvar,
@@ -98,10 +108,7 @@ impl State {
         while let Some((chunk, mut part)) = self.parked.remove(&self.next) {
             self.next += 1;
             self.set.write(&part, &chunk, &sources)?;
-            part.bytes.clear();
-            part.checksum.reset();
-            part.ends.clear();
-            part.all = End::default();
+            part.clear();
             self.spare.push(part);
         }
         Ok(())

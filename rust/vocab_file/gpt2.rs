@@ -7,7 +7,7 @@
 
 use super::{ByteChars, find_holes, in_file, json::Json, read_text, refuse};
 use crate::{
-    atomic,
+    atomic::{self, Existing},
     error::{Error, Result},
     vocab::{Vocab, show},
 };
@@ -28,12 +28,14 @@ const HEADER: &str = "#version: 0.2";
 /// The format holds no pattern and does not mark special tokens; who reads it must know them.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::VocabFile`] if a special token is spelled like another token.
-pub fn export_gpt2(dir: &Path, vocab: &Vocab) -> Result<()> {
+/// [`Error::Io`]; [`Error::Output`] if another file is kept; [`Error::VocabFile`] if a special token is spelled like
+/// another token.
+pub fn export_gpt2(dir: &Path, vocab: &Vocab, existing: Existing) -> Result<()> {
     let json = vocab_json(dir, vocab)?;
     fs::create_dir_all(dir).map_err(Error::io(dir))?;
-    atomic::write(dir.join(MERGES), merges_txt(vocab).as_bytes())?;
-    atomic::write(dir.join(VOCAB), json.as_bytes())
+    let merges = merges_txt(vocab);
+    let files = [(dir.join(MERGES), merges.as_bytes()), (dir.join(VOCAB), json.as_bytes())];
+    atomic::write_all(files, existing)
 }
 
 /// Reads a pair of GPT-2 files. `specials` that are in `vocab.json` keep their ids; others get the next free

@@ -34,7 +34,7 @@ pub use gpt2::{export_gpt2, load_gpt2};
 pub use tiktoken::{export_tiktoken, load_tiktoken};
 
 use crate::{
-    atomic,
+    atomic::{self, Existing},
     error::{Error, Result},
     vocab::{Flaw, Vocab, id_of_merge},
 };
@@ -42,7 +42,7 @@ use std::{
     collections::{HashMap, HashSet},
     fs::{self, File},
     io::{self, Read},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// The longest file that is read. Real ones have a few megabytes; the limit keeps a wrong path (a disk image,
@@ -57,16 +57,32 @@ pub const MAX_FILE_BYTES: u64 = 1 << 30;
 /// # Errors
 /// [`Error::Io`]; [`Error::VocabFile`] if the formats cannot express the tokenizer: a special token spelled
 /// like an ordinary one, ids of duplicate tokens elsewhere than the contract puts them, or a custom pattern
-/// that other libraries read otherwise. Then no file was touched.
-pub fn save(dir: &Path, vocab: &Vocab, pattern: &str) -> Result<()> {
+/// that other libraries read otherwise; [`Error::Output`] if another tokenizer is kept. Then no file was touched.
+pub fn save(dir: &Path, vocab: &Vocab, pattern: &str, existing: Existing) -> Result<()> {
     let path = dir.join(huggingface::TOKENIZER);
     let tokenizer = huggingface::write(&path, vocab, pattern)?;
     let (vocab_json, merges_txt) = (gpt2::vocab_json(dir, vocab)?, gpt2::merges_txt(vocab));
     fs::create_dir_all(dir).map_err(Error::io(dir))?;
-    atomic::write(dir.join(gpt2::VOCAB), vocab_json.as_bytes())?;
-    atomic::write(dir.join(gpt2::MERGES), merges_txt.as_bytes())?;
-    atomic::write(dir.join(huggingface::CONFIG), huggingface::config(vocab).as_bytes())?;
-    atomic::write(path, tokenizer.as_bytes())
+    let config = huggingface::config(vocab);
+    let files = [
+        (dir.join(gpt2::VOCAB), vocab_json.as_bytes()),
+        (dir.join(gpt2::MERGES), merges_txt.as_bytes()),
+        (dir.join(huggingface::CONFIG), config.as_bytes()),
+        (path, tokenizer.as_bytes()),
+    ];
+    atomic::write_all(files, existing)
+}
+
+/// The files of the tokenizer that [`load`] reads at `path`, those in its folder that it passes over among them.
+#[must_use]
+pub fn files_of(path: &Path) -> Vec<PathBuf> {
+    if path.is_dir() {
+        [huggingface::TOKENIZER, huggingface::CONFIG, gpt2::VOCAB, gpt2::MERGES]
+            .map(|name| path.join(name))
+            .into()
+    } else {
+        vec![path.into()]
+    }
 }
 
 /// Reads a `tokenizer.json`, or the one in a folder: a vocabulary and the regex of its pretokenizer.

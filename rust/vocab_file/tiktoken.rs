@@ -11,7 +11,7 @@
 
 use super::{in_file, join::Joiner, read_text, refuse};
 use crate::{
-    atomic,
+    atomic::{self, Existing},
     error::{Error, Result},
     piece_key::{SHORT, hash, short_key},
     threads::share,
@@ -60,10 +60,10 @@ pub fn load_tiktoken(path: &Path, specials: &[(String, Option<u32>)]) -> Result<
 /// them from the caller.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::VocabFile`] if the tokens' ids are not ranks from which tiktoken would make the
+/// [`Error::Io`]; [`Error::Output`] if another file is kept; [`Error::VocabFile`] if the tokens' ids are not ranks from which tiktoken would make the
 /// same ids: two ids for one byte string, merges in another order than their ids, or a token that no merge
 /// makes.
-pub fn export_tiktoken(path: &Path, vocab: &Vocab) -> Result<()> {
+pub fn export_tiktoken(path: &Path, vocab: &Vocab, existing: Existing) -> Result<()> {
     if let Some((id, bytes)) = vocab.duplicates().next() {
         let first = vocab.id_of(bytes).unwrap_or_default();
         let reason = format!(
@@ -90,7 +90,7 @@ pub fn export_tiktoken(path: &Path, vocab: &Vocab) -> Result<()> {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{} {id}", STANDARD.encode(bytes));
     }
-    atomic::write(path, text.as_bytes())
+    atomic::write(path, text.as_bytes(), existing)
 }
 
 fn parse_line(line: &str) -> std::result::Result<(u32, Arc<[u8]>), String> {

@@ -209,7 +209,7 @@ impl Memory {
     fn error(&self) -> Error {
         let (taken, limit) = (self.taken.load(Relaxed), self.limit);
         Error::Training(format!(
-            "counting needs over {taken} bytes for distinct words, max_memory is {limit}; allow more, train on less text, or \
+            "counting needs over {taken} bytes for distinct words, `max_memory` is {limit}; allow more, train on less text, or \
              cut words shorter by another pattern"
         ))
     }

@@ -5,7 +5,7 @@
 //! files.
 
 use super::WordCounts;
-use crate::atomic;
+use crate::atomic::{self, Existing};
 use crate::error::{Error, Result};
 use crate::vocab::show;
 use serde_json::json;
@@ -24,9 +24,9 @@ impl WordCounts {
     /// Writes the counts.
     ///
     /// # Errors
-    /// [`Error::Io`] with the file.
-    pub fn save(&self, path: &Path) -> Result<()> {
-        atomic::write(path, &self.to_bytes())
+    /// [`Error::Io`] with the file, [`Error::Output`] if another one is kept.
+    pub fn save(&self, path: &Path, existing: Existing) -> Result<()> {
+        atomic::write(path, &self.to_bytes(), existing)
     }
 
     /// What [`WordCounts::save`] writes, to be sent to another process.
@@ -154,7 +154,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("counts");
         let saved = counts(&[(b"a", 1), (b"", 3), (&[255; 300], i64::MAX as u64)]);
-        saved.save(&path).unwrap();
+        saved.save(&path, Existing::Keep).unwrap();
         let mut found: Vec<_> =
             WordCounts::load(&path).unwrap().iter().map(|(w, c)| (w.to_vec(), c)).collect();
         found.sort();

@@ -7,8 +7,8 @@ use sha2::{Digest, Sha256};
 use std::path::Path;
 use std::sync::LazyLock;
 use tinybpe::{
-    Encoder, Error, Monitor, Pretokenizer, SpecialTokens, Specials, TieBreak, Vocab, WordCounts, naive,
-    trainer, vocab_file,
+    Encoder, Error, Monitor, Pretokenizer, SpecialTokens, Specials, TieBreak, Vocab, WordCounts,
+    atomic::Existing, naive, trainer, vocab_file,
 };
 
 const NAMES: [&str; 3] = ["gpt2", "cl100k", "o200k"];
@@ -45,7 +45,7 @@ static FILES: LazyLock<Files> = LazyLock::new(|| {
     let specials = [END.to_owned(), "a \"b\"\n\\世".to_owned()];
     let twice = [(97, 98), (98, 99), (256, 99), (97, 257), (258, 100), (0xe4, 0xb8), (32, 260)];
     let vocab = Vocab::from_merges(&twice, &specials).unwrap();
-    vocab_file::save(dir.path(), &vocab, r"\p{L}{1,3}|[^\p{L}]+").unwrap();
+    vocab_file::save(dir.path(), &vocab, r"\p{L}{1,3}|[^\p{L}]+", Existing::Replace).unwrap();
     let read = |name: &str| std::fs::read(dir.path().join(name)).unwrap();
     // Without our digest, which would refuse every change.
     let huggingface = String::from_utf8(read("tokenizer.json")).unwrap();
@@ -53,7 +53,7 @@ static FILES: LazyLock<Files> = LazyLock::new(|| {
     let huggingface = lines.collect::<Vec<_>>().join("\n").into_bytes();
     let (vocab_json, merges_txt) = (read("vocab.json"), read("merges.txt"));
     let once = Vocab::from_merges(&[(97, 98), (256, 99), (257, 100), (0xe4, 0xb8), (32, 258)], &[]).unwrap();
-    vocab_file::export_tiktoken(&dir.path().join("x"), &once).unwrap();
+    vocab_file::export_tiktoken(&dir.path().join("x"), &once, Existing::Replace).unwrap();
     Files { huggingface, vocab_json, merges_txt, tiktoken: read("x") }
 });
 
