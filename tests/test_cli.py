@@ -24,7 +24,7 @@ COMMAND = [sys.executable, "-m", "tinybpe"]
 def folder(tmp_path: Path, stories: str, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with a text and a tokenizer trained on it."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("tinybpe.summary.runner", lambda program: [])
+    monkeypatch.setattr("tinybpe.summary.runner", lambda program: [program])
     Path("stories.md").write_text(stories, encoding="utf-8")
     Tokenizer.train("stories.md", 400, special_tokens=[SPECIAL]).save("tok")
     return tmp_path

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
+use tinybpe::atomic::Existing;
 use tinybpe::reader::{Inputs, TextBatch};
 use tinybpe::token_file::{self, Dtype, Layout, Options, Shards, Written};
 use tinybpe::{Encoder, Error, Monitor, Pretokenizer, Specials, TieBreak, WordCounts, trainer};
@@ -30,7 +31,12 @@ fn ids(encoder: &Encoder, text: &[u8], specials: Specials<'_>) -> Vec<u32> {
 /// Options with which the token `<s>` ends documents: there are two, so it has to be said. Files of one run are replaced by the
 /// next.
 fn options() -> Options {
-    Options { end_of_document: Some(END.into()), num_threads: Some(2), overwrite: true, ..Options::default() }
+    Options {
+        end_of_document: Some(END.into()),
+        num_threads: Some(2),
+        existing: Existing::Replace,
+        ..Options::default()
+    }
 }
 
 fn run(encoder: &Encoder, inputs: &Inputs, output: &Path, options: &Options) -> Result<Vec<Written>, Error> {
@@ -502,7 +508,7 @@ fn a_token_file_is_replaced_unasked_by_the_same_run_alone() {
     let texts = [b"ab<s>ab".to_vec(), b"ab".to_vec()];
     let paths = written(dir.path(), &texts, ".txt");
     let output = dir.path().join("x.bin");
-    let keep = Options { overwrite: false, docs: true, ..options() };
+    let keep = Options { existing: Existing::Keep, docs: true, ..options() };
     let (one, both) = (Inputs::text(&paths[..1]), Inputs::text(&paths));
     run(&encoder, &one, &output, &keep).unwrap();
     let first = folder(dir.path());
@@ -547,7 +553,7 @@ fn shards_are_replaced_unasked_by_the_same_run_alone() {
     let inputs = Inputs::text(&written(dir.path(), &[b"ab<s>ab<s>ab<s>ab".to_vec()], ".txt"));
     let output = dir.path().join("x.bin");
     for (shards, others) in [(Shards::Tokens(2), Shards::Tokens(4)), (Shards::Count(2), Shards::Tokens(4))] {
-        let keep = Options { overwrite: false, shards: Some(shards), ..options() };
+        let keep = Options { existing: Existing::Keep, shards: Some(shards), ..options() };
         let files = run(&encoder, &inputs, &output, &keep).unwrap();
         let before = folder(dir.path());
         assert_eq!(run(&encoder, &inputs, &output, &keep).unwrap(), files);
@@ -563,6 +569,6 @@ fn shards_are_replaced_unasked_by_the_same_run_alone() {
         std::fs::remove_file(&files[0].0).unwrap();
         std::fs::remove_file(with(&files[0].0, "json")).unwrap();
         refusal(dir.path(), || run(&encoder, &inputs, &output, &keep));
-        run(&encoder, &inputs, &output, &Options { overwrite: true, ..keep }).unwrap();
+        run(&encoder, &inputs, &output, &Options { existing: Existing::Replace, ..keep }).unwrap();
     }
 }

@@ -203,7 +203,7 @@ def build_parser() -> Parser:
         "--resume", action="store_true", help="keep the whole shards of a run that was stopped, and go on"
     )
     add_threads(encode)
-    encode.set_defaults(run=run_encode)
+    encode.set_defaults(run=run_encode, usage_errors=(SpecialTokenError,))
 
     decode = commands.add_parser("decode", help="turn a token file back into text")
     add_tokenizer(decode)
@@ -360,7 +360,9 @@ def run_encode(arguments: argparse.Namespace) -> None:
     outputs = [str(shard.path) for shard in info.shards] or [arguments.output]
     if info.shards:
         say(arguments, f"{format_count(len(outputs), 'shard')}: {outputs[0]} to {outputs[-1]}")
-    if info.layout == "bin" and not info.shards and has_trainer():
+    if not info.num_tokens:
+        return
+    if has_trainer():
         tokens = ["--train-bin", arguments.output, "--vocab-size", str(info.vocab_size)]
         suggest(arguments, "python", "-m", "lm.train", *tokens, "--tokenizer", arguments.tok)
     else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -26,21 +27,37 @@ class Parser(argparse.ArgumentParser):
         parsed, unknown = self.parse_known_args(args, namespace)
         if unknown:
             command: Parser = getattr(parsed, "parser", self)
-            command.unknown_flags(unknown)
+            command.refuse(unknown)
         return parsed
 
-    def unknown_flags(self, unknown: Sequence[str]) -> NoReturn:
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse what is known, and remember what was given for the message about what is not."""
+        self._given = list(sys.argv[1:] if args is None else args)
+        return super().parse_known_args(args, namespace)
+
+    def refuse(self, unknown: Sequence[str]) -> NoReturn:
         """Leave with exit code 2."""
-        flags = [argument.partition("=")[0] for argument in unknown if argument.startswith("-")]
+        if unknown[0].startswith("-"):
+            remedy = self.hint(unknown[0])
+        else:
+            remedy = ": files go together, after --input, and every other flag takes one value"
+        self.error(f"unrecognized arguments: {' '.join(unknown)}{remedy}")
+
+    def hint(self, argument: str) -> str:
+        """Return the flag that was meant by one that is unknown."""
         known = [flag for flag in self._option_string_actions if flag.startswith("--")]
-        hints = "".join(closest(flag, known) for flag in flags[:1])
-        self.error(f"unrecognized arguments: {' '.join(unknown)}{hints}")
+        flag = argument.partition("=")[0]
+        is_known = any(name.startswith(flag) for name in known)
+        return "" if is_known or not flag.startswith("--") else closest(flag, known)
 
     def error(self, message: str) -> NoReturn:
-        """Leave with exit code 2; an unknown choice gets a suggestion."""
+        """Leave with exit code 2, with a hint at the choice or flag that was meant."""
         found = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)$", message)
         if found:
             message += closest(found[1], re.findall(r"[\w.-]+", found[2]))
+        elif "are required" in message:
+            hints = [(argument, self.hint(argument)) for argument in getattr(self, "_given", ())]
+            message += "".join(f"; {argument} is unknown{hint}" for argument, hint in hints if hint)
         super().error(message)
 
     def as_flags(self, message: str) -> str:

@@ -52,20 +52,20 @@ def table(rows: Iterable[tuple[str, Sequence[str]]]) -> str:
 
 def next_command(*words: str) -> str:
     """Return the line with the command to run next, as it works where this one was typed."""
-    return f"next: {shlex.join([*runner(words[0]), *words])}"
+    return f"next: {shlex.join([*runner(words[0]), *words[1:]])}"
 
 
 def runner(program: str) -> list[str]:
-    """Return what goes before a program's name: `uv run`, if that is how this one was started.
+    """Return how `tinybpe` or `python` is started here.
 
     The environment of `uv run` is on the path of this process only, not on that of the shell that it came
     from.
     """
     if "UV_RUN_RECURSION_DEPTH" in os.environ:
-        return ["uv", "run"]
-    if shutil.which(program) is None and program == "tinybpe":
-        return [sys.executable, "-m"]
-    return []
+        return ["uv", "run", program]
+    if shutil.which("python") == sys.executable and shutil.which(program):
+        return [program]
+    return [sys.executable] if program == "python" else [sys.executable, "-m", program]
 
 
 def free_name(stem: str, ending: str) -> str:

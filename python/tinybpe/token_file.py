@@ -242,15 +242,19 @@ def written_info(
         warnings.warn(f"{output}: there was no text to encode", TinyBPEWarning, stacklevel=3)
     if not is_set:
         return infos[0]
-    long = [info for info in infos if info.num_documents == 1 and info.num_tokens > 2 * (shard_tokens or 0)]
-    if shard_tokens and long:
-        message = f"{long[0].path.name} has {long[0].num_tokens:,} tokens, since no document ends within it"
+    info, whole = max(infos, key=lambda info: info.num_tokens), TokenFileInfo.of_set(output, infos)
+    is_uncut = whole.num_documents <= len(whole.sources)
+    if shard_tokens and is_uncut and info.num_tokens > 2 * shard_tokens:
+        end = "" if info.end_of_document is None else f" at a {info.end_of_document!r}"
+        message = (
+            f"{info.path.name} has {info.num_tokens:,} tokens, since no document ends within its text{end}"
+        )
         warnings.warn(message, TinyBPEWarning, stacklevel=3)
     empty = [info.path.name for info in infos if info.num_tokens == 0]
     if empty and len(infos) > 1:
         message = f"no document falls into {', '.join(empty[:3])}{', ...' if len(empty) > 3 else ''}"
         warnings.warn(f"{message}; fewer shards fit these documents", TinyBPEWarning, stacklevel=3)
-    return replace(TokenFileInfo.of_set(output, infos), num_kept_shards=num_kept)
+    return replace(whole, num_kept_shards=num_kept)
 
 
 def sidecar_path(path: Path) -> Path:

@@ -283,7 +283,12 @@ mod tests {
         fs::write(input.path(), "ab abc ".repeat(9)).unwrap();
         let encode = |dir: &Path, version: usize| {
             let encoder = Encoder::new(vocab(version), Pretokenizer::default()).unwrap();
-            let options = Options { docs: true, num_threads: Some(1), overwrite: true, ..Options::default() };
+            let options = Options {
+                docs: true,
+                num_threads: Some(1),
+                existing: Existing::Replace,
+                ..Options::default()
+            };
             let inputs = Inputs::text(&[input.path().to_owned()]);
             token_file::encode_file(&encoder, "", &inputs, &dir.join("x"), &options, &Monitor::default())
                 .map(drop)

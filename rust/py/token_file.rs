@@ -1,11 +1,12 @@
 //! Options of token files out of Python, and what was written back to it.
 
-use super::convert::check_threads;
+use super::convert::{check_threads, existing};
 use crate::token_file::{Dtype, Layout, Options, Run, Shards};
 use pyo3::prelude::*;
 use std::path::PathBuf;
 
 /// A dict of options: every key is there.
+#[expect(clippy::struct_excessive_bools, reason = "the arguments of a Python call")]
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 pub struct TokenFileOptions {
@@ -37,7 +38,7 @@ impl TokenFileOptions {
             docs: self.docs,
             shards,
             resume: self.resume,
-            overwrite: self.overwrite,
+            existing: existing(self.overwrite),
             also_read: [&self.also_read, tokenizer_files].concat(),
             chunk_bytes: self.chunk_bytes,
         })

@@ -17,7 +17,7 @@ mod output;
 mod shards;
 mod writer;
 
-use crate::atomic::ReadFiles;
+use crate::atomic::{Existing, ReadFiles};
 use crate::encoder::{self, Encoder, Specials};
 use crate::error::{Error, Result};
 use crate::monitor::{Monitor, Phase};
@@ -61,8 +61,8 @@ pub struct Options {
     pub shards: Option<Shards>,
     /// Whether to keep the whole files of an earlier run that was stopped; without shards there are none.
     pub resume: bool,
-    /// Whether what is there already may be replaced; otherwise only what this run makes again is.
-    pub overwrite: bool,
+    /// What to do with files that are there already and that this run does not make again.
+    pub existing: Existing,
     /// Files that are read beside the inputs, such as the tokenizer's own: no output may be one of them.
     pub also_read: Vec<PathBuf>,
     /// Bytes per chunk, by default few enough that their ids stay in a cache; the output does not depend on it.
@@ -85,7 +85,7 @@ pub struct Run {
 ///
 /// Nothing stands under the name of a file before all of it is written; an interrupted or failed run leaves what was
 /// there. What is there stays, unless this run makes it again (the same sources by name and size, tokenizer, options and, in
-/// the end, ids) or [`Options::overwrite`] says otherwise.
+/// the end, ids) or [`Options::existing`] says otherwise.
 ///
 /// # Errors
 /// [`Error::Io`] or [`Error::Input`] with the file, [`Error::Output`] if an output is an input or a file that stays,

@@ -16,6 +16,7 @@ use super::layout::Dtype;
 use super::output::{COMPANIONS, Kind, Output, beside, remove, remove_all};
 use super::writer::{End, Part};
 use super::{Options, existing};
+use crate::atomic::Existing;
 use crate::error::{Error, Result};
 use crate::reader::{Chunk, Place};
 use flate2::Crc;
@@ -121,12 +122,12 @@ impl Set {
             within_document: false,
             written: Vec::new(),
             resumed: 0,
-            keeps_others: !options.overwrite && shards.is_none(),
+            keeps_others: options.existing == Existing::Keep && shards.is_none(),
         };
         if options.resume && shards.is_some() {
             set.find_whole()?;
         }
-        if !options.overwrite {
+        if options.existing == Existing::Keep {
             match shards {
                 None => existing::check_one(output, &set.kind, sources)?,
                 // The rest of a set of which some are kept is of the same run, finished or not.
