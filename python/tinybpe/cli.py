@@ -459,6 +459,8 @@ def run_export(arguments: argparse.Namespace) -> None:
     from tinybpe.export import export
 
     tokenizer = Tokenizer.load(arguments.tok)
+    if arguments.to != "tiktoken" and not Path(arguments.out).is_file():
+        holds_tokenizer(arguments.out)
     checked_by = export(tokenizer, arguments.to, arguments.out, overwrite=arguments.overwrite)
     checked = f"same ids in {checked_by}" if checked_by else "not checked, since its library is not installed"
     say(arguments, f"{arguments.out}: written for {arguments.to}; {checked}")
@@ -514,26 +516,36 @@ def check_special_tokens(arguments: argparse.Namespace, files: list[str]) -> Non
             arguments.parser.error(f"{file} is no file: each special token needs a --special of its own")
 
 
+def holds_tokenizer(out: str) -> bool:
+    """Return whether a directory holds a tokenizer; if not, it is empty or missing.
+
+    Raises:
+        OutputError: It holds other files and no tokenizer.
+        NotADirectoryError: It is a file.
+    """
+    path = Path(out)
+    # Listing raises NotADirectoryError, with the name, for a file.
+    names = [entry.name for entry in path.iterdir()] if path.exists() else []
+    if names and not {"tokenizer.json", "vocab.json"} & set(names):
+        raise OutputError(
+            f"{out}: holds other files and no tokenizer; give a new or an empty directory as --out"
+        )
+    return bool(names)
+
+
 def check_tokenizer_directory(arguments: argparse.Namespace) -> None:
     """Refuse a place that holds something else, before the work rather than after it.
 
     Raises:
         OutputError: A directory that is neither empty nor a tokenizer, or one with a tokenizer that this
             training cannot make again: of another size, with other special tokens, or another pattern.
-        NotADirectoryError: A file.
     """
-    out, path = arguments.out, Path(arguments.out)
-    if not path.exists():
+    out = arguments.out
+    if not holds_tokenizer(out):
         return
-    # Listing raises NotADirectoryError, with the name, for a file.
-    names = [entry.name for entry in path.iterdir()]
-    if names and not {"tokenizer.json", "vocab.json"} & set(names):
-        raise OutputError(
-            f"{out}: holds other files and no tokenizer; give a new or an empty directory as --out"
-        )
     for name in TOKENIZER_FILES:
-        refuse_read(path / name, input_files(arguments))
-    if arguments.overwrite or not names:
+        refuse_read(Path(out) / name, input_files(arguments))
+    if arguments.overwrite:
         return
     remedy = "give another --out, or --overwrite to replace it"
     try:

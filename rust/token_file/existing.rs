@@ -80,6 +80,10 @@ pub(super) fn check_set(output: &Path, shards: Shards, run_sha256: &str) -> Resu
 
 /// The sidecar of the token file that is at `path`; `None` if nothing is there that would be lost.
 fn find(path: &Path) -> Result<Option<Value>> {
+    if path.metadata().is_ok_and(|meta| !meta.is_file()) {
+        // A folder or a device, which is refused with its own words when the file is created.
+        return Ok(None);
+    }
     let sidecar = std::fs::read(beside(path, "json")).ok();
     let size = path.metadata().map(|meta| meta.len()).ok();
     let is_ours = |content: &Value| {
