@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -94,6 +95,35 @@ def test_public_names() -> None:
     assert tinybpe.__version__.count(".") == 2
     with pytest.raises(AttributeError):
         _ = tinybpe.nothing
+
+
+def test_autocompletion_offers_what_is_public() -> None:
+    offered = {name for name in dir(tinybpe) if not name.startswith("_")}
+    assert offered == set(tinybpe.__all__)
+    assert "__version__" in dir(tinybpe)
+    assert set(errors.__all__) == {name for name in vars(errors) if isinstance(vars(errors)[name], type)}
+    assert set(errors.__all__) - offered == {"InternalError", "TinyBPEWarning"}
+
+
+@pytest.mark.parametrize(
+    "public", [Tokenizer, tinybpe.WordCounts, tinybpe.StreamDecoder, tinybpe.TokenFileInfo]
+)
+def test_help_shows_types_that_explain_themselves(public: type) -> None:
+    """No name of ours that stands for a type; quotes only around types of NumPy and of our classes."""
+    for name, member in inspect.getmembers(public, callable):
+        if name.startswith("_") and name != "__init__":
+            continue
+        shown = str(inspect.signature(member))
+        for alias in ("Text", "Ids", "Progress", "StrPath", "Format", "TieBreak", "IdArray"):
+            assert alias not in re.findall(r"\w+", shown), (name, shown)
+        for quoted in re.findall(r": '([^']*)'", shown.split(" = ")[0]) + re.findall(r"-> '([^']*)'", shown):
+            assert any(known in quoted for known in ("NDArray", *tinybpe.__all__)), (name, shown)
+
+
+def test_repr_of_a_decoder(tokenizer: Tokenizer) -> None:
+    assert (
+        repr(tinybpe.StreamDecoder(tokenizer, "ignore")) == f"StreamDecoder({tokenizer!r}, errors='ignore')"
+    )
 
 
 def test_error_classes() -> None:

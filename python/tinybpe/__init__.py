@@ -7,24 +7,48 @@ Example:
     [257, 101, 114]
     >>> tokenizer.decode([257, 101, 114])
     'lower'
+
+All errors are in `tinybpe.errors`, and those that calls raise for bad input here as well.
 """
 
 from tinybpe import errors
-from tinybpe.errors import SpecialTokenError, TinyBPEError, UnknownTokenError
+from tinybpe.errors import (
+    InputError,
+    PatternError,
+    SpecialTokenError,
+    TinyBPEError,
+    TokenFileError,
+    TrainingError,
+    UnknownTokenError,
+    VocabError,
+    VocabFileError,
+)
+from tinybpe.stream_decoder import StreamDecoder
 from tinybpe.token_file import TokenFileInfo
-from tinybpe.tokenizer import StreamDecoder, Tokenizer
+from tinybpe.tokenizer import Tokenizer
 from tinybpe.word_counts import WordCounts
 
 __all__ = [
+    "InputError",
+    "PatternError",
     "SpecialTokenError",
     "StreamDecoder",
     "TinyBPEError",
+    "TokenFileError",
     "TokenFileInfo",
     "Tokenizer",
+    "TrainingError",
     "UnknownTokenError",
+    "VocabError",
+    "VocabFileError",
     "WordCounts",
     "errors",
 ]
+
+
+def __dir__() -> list[str]:
+    # Without the modules that the imports above leave here, which are no part of the interface.
+    return sorted([*__all__, "__doc__", "__file__", "__name__", "__path__", "__version__"])
 
 
 def __getattr__(name: str) -> str:

@@ -165,11 +165,24 @@ class Core:
     ) -> tuple[list[tuple[str, dict[str, Any]]], int]:
         """Encode documents, and return what `encode_file` does."""
 
-    def decode_bytes(self, ids: Sequence[int] | NDArray[Any]) -> bytes:
-        """Return the bytes of the ids."""
+    def count_files(
+        self, paths: Sequence[str], field: str | None, options: dict[str, Any], progress: _Progress | None
+    ) -> list[tuple[int, int, int]]:
+        """Count files, `-` for standard input: tokens, documents and bytes of text of each."""
 
-    def token_bytes(self, id: int) -> bytes:
-        """Return the bytes of one id."""
+    def count_documents(
+        self, documents: Iterable[str | bytes], options: dict[str, Any], progress: _Progress | None
+    ) -> tuple[int, int, int]:
+        """Count documents: tokens, documents and bytes of text of all."""
+
+    def decode_bytes(self, ids: list[int] | NDArray[Any]) -> bytes:
+        """Return the bytes of the ids, in a list or an array of uint16 or uint32."""
+
+    def tokens(self, ids: list[int] | NDArray[Any]) -> list[bytes]:
+        """Return the bytes of each id."""
+
+    def spans(self, ids: list[int] | NDArray[Any], characters: bool) -> list[tuple[int, int]]:
+        """Return where each token starts and ends in the text, in characters or bytes."""
 
     def token_id(self, token: bytes) -> int | None:
         """Return the id of a token, ordinary or special."""

@@ -1,4 +1,4 @@
-"""The command `tinybpe`: train, encode, decode, info, export.
+"""The command `tinybpe`: train, encode, decode, info, tokens, count, export.
 
 Results go to stdout, progress and errors to stderr. Exit codes: 0 done, 1 failed with one line that says why,
 2 wrong usage (a flag, or the value of one), 130 stopped by Ctrl-C. Every command ends by printing the one to
@@ -19,7 +19,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, NoReturn
 
 from tinybpe.errors import (
     OutputError,
@@ -33,7 +33,7 @@ from tinybpe.flags import Parser, not_stdout, parse_number
 from tinybpe.outputs import STDIO, refuse_read, whole_file
 from tinybpe.patterns import PATTERNS, Pattern
 from tinybpe.progress import format_amount, format_count, format_rate
-from tinybpe.summary import MOST_INPUTS, free_name, has_trainer, next_command, table, wrap
+from tinybpe.summary import MOST_INPUTS, free_name, has_trainer, next_command, wrap
 from tinybpe.token_file import HEADER_BYTES, ITEM_BYTES, TokenFileInfo, open_ids, sidecar_path
 from tinybpe.tokenizer import END_OF_TEXT, Tokenizer
 from tinybpe.word_counts import WordCounts
@@ -45,10 +45,10 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "mer
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code; wrong usage raises `SystemExit(2)`, as argparse does."""
-    arguments = build_parser().parse_args(hyphenate(sys.argv[1:] if argv is None else argv))
     if hasattr(sys.stdout, "reconfigure"):  # a terminal that cannot show a character gets a question mark
         sys.stdout.reconfigure(errors="replace")
     try:
+        arguments = build_parser().parse_args(hyphenate(sys.argv[1:] if argv is None else argv))
         with plain_warnings(arguments):
             arguments.run(arguments)
         sys.stdout.flush()
@@ -216,15 +216,10 @@ def build_parser() -> Parser:
     add_quiet(decode)
     decode.set_defaults(run=run_decode)
 
-    info = commands.add_parser("info", help="show what a tokenizer is")
-    add_tokenizer(info)
-    add_inputs(info, "text files on which to measure bytes per token", required=False)
-    info.add_argument("--json", action="store_true", help="print JSON")
-    info.add_argument(
-        "--longest", type=int, default=10, metavar="N", help="longest tokens shown (default: 10)"
-    )
-    add_quiet(info)
-    info.set_defaults(run=run_info)
+    # Not imported above, since it takes helpers from here.
+    from tinybpe.look import add_commands
+
+    add_commands(commands)
 
     export = commands.add_parser("export", help="write a tokenizer for another library, and check it there")
     add_tokenizer(export)
@@ -412,48 +407,6 @@ def run_decode(arguments: argparse.Namespace) -> None:
         say(arguments, f"{arguments.output}: {size} of text from {tokens}")
 
 
-def run_info(arguments: argparse.Namespace) -> None:
-    """`tinybpe info`."""
-    tokenizer = Tokenizer.load(arguments.tok)
-    specials = tokenizer.special_tokens
-    ordinary = [token for token_id, token in tokenizer.vocab.items() if token_id not in specials.values()]
-    longest = sorted(ordinary, key=lambda token: (-len(token), token))[: max(0, arguments.longest)]
-    facts: dict[str, Any] = {
-        "path": arguments.tok,
-        "vocab_size": tokenizer.vocab_size,
-        "num_merges": len(tokenizer.merges),
-        "pattern": tokenizer.pattern,
-        "compiled": "yes" if (reason := tokenizer.pattern_not_compiled) is None else f"no: {reason}",
-        "special_tokens": specials,
-        "longest_tokens": [token.decode("utf-8", "backslashreplace") for token in longest],
-        "sha256": tokenizer.sha256,
-    }
-    files = input_files(arguments)
-    if files:
-        num_bytes, num_tokens = measure(tokenizer, files)
-        facts |= {"num_bytes": num_bytes, "num_tokens": num_tokens}
-        facts["bytes_per_token"] = num_bytes / num_tokens if num_tokens else None
-    if arguments.json:
-        print(json.dumps(facts, indent=2))
-        return
-    shown = {name: [str(value)] for name, value in facts.items()} | {
-        "vocab_size": [f"{tokenizer.vocab_size:,}"],
-        "num_merges": [f"{facts['num_merges']:,}"],
-        "special_tokens": [f"{name!r} = {token_id}" for name, token_id in specials.items()] or ["none"],
-        # `repr`, so that no token's control characters reach the terminal.
-        "longest_tokens": [repr(token) for token in facts["longest_tokens"]] or ["none"],
-    }
-    if files:
-        shown |= {"num_bytes": [f"{num_bytes:,}"], "num_tokens": [f"{num_tokens:,}"]}
-        shown["bytes_per_token"] = [f"{num_bytes / num_tokens:.3f}" if num_tokens else "none: no text"]
-    rows = [(name.replace("_", " "), [printable(item) for item in items]) for name, items in shown.items()]
-    print(table(rows))
-    if not files:
-        suggest(
-            arguments, "tinybpe", "encode", "--tok", arguments.tok, "--input", "FILE", "--output", "x.bin"
-        )
-
-
 def run_export(arguments: argparse.Namespace) -> None:
     """`tinybpe export`."""
     from tinybpe.export import export
@@ -600,22 +553,6 @@ def stdin_ids(arguments: argparse.Namespace) -> Iterator[Any]:
         yield np.frombuffer(chunk[:whole], dtype=np.dtype(arguments.dtype).newbyteorder("<"))
     if rest:
         raise TokenFileError(f"standard input: ends within an id of {item_bytes} bytes")
-
-
-def measure(tokenizer: Tokenizer, files: list[str]) -> tuple[int, int]:
-    """Return how many bytes and tokens the files have, each file one text."""
-    num_bytes = num_tokens = 0
-
-    def chunks(file: BinaryIO) -> Iterator[bytes]:
-        nonlocal num_bytes
-        while chunk := file.read(READ_BYTES):
-            num_bytes += len(chunk)
-            yield chunk
-
-    for name in files:
-        with sys.stdin.buffer if name == STDIO else Path(name).open("rb") as file:
-            num_tokens += sum(1 for _ in tokenizer.encode_iterable(chunks(file)))
-    return num_bytes, num_tokens
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from tinybpe.arguments import check_type
 from tinybpe.errors import InputError, TinyBPEWarning
 from tinybpe.suggest import closest
 from tinybpe.token_file import is_token_file
@@ -34,8 +35,7 @@ def check_form(paths: Sequence[str], field: str | None, column: str | None) -> N
         InputError: A Parquet file without `column`, or a compression that is not read here.
     """
     for name, value in (("field", field), ("column", column)):
-        if value is not None and not isinstance(value, str):
-            raise TypeError(f"{name}={value!r}: give the name of one")
+        check_type(name, value, (str, type(None)), f"the name of the {name} that holds the text, or None")
         if value == "":
             raise ValueError(f"{name} is empty; give the name of the one that holds the text")
     if field is not None and column is not None:

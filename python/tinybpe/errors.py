@@ -4,6 +4,20 @@ What the operating system refuses stays an `OSError` that names the file, and Ct
 `KeyboardInterrupt`.
 """
 
+__all__ = [
+    "InputError",
+    "InternalError",
+    "PatternError",
+    "SpecialTokenError",
+    "TinyBPEError",
+    "TinyBPEWarning",
+    "TokenFileError",
+    "TrainingError",
+    "UnknownTokenError",
+    "VocabError",
+    "VocabFileError",
+]
+
 
 class TinyBPEError(Exception):
     """The base of all errors that are `tinybpe`'s own."""

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from tinybpe.arguments import wrong_type
+
 ProgressCallback = Callable[[str, str, int, int], object]
 Progress = bool | ProgressCallback | None
 
@@ -43,9 +45,7 @@ def reporter(progress: Progress) -> Iterator[ProgressCallback | None]:
     elif callable(progress):
         yield progress
     else:
-        raise TypeError(
-            f"progress={progress!r}: give True, False or a function of (stage, unit, done, total)"
-        )
+        raise wrong_type("progress", progress, "True, False or a function of (stage, unit, done, total)")
 
 
 def make_bar() -> TqdmBar | PlainLines:

@@ -5,18 +5,22 @@ file without one is unfinished unless its name says its dtype (`x.uint16.bin`, `
 of files from elsewhere).
 """
 
-from __future__ import annotations
-
 import json
-import os
 import warnings
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from tinybpe.arguments import check_num_threads
+from tinybpe.arguments import (
+    StrPath,
+    check_flags,
+    check_num_threads,
+    check_type,
+    path_string,
+    whole_number,
+)
 from tinybpe.errors import TinyBPEWarning, TokenFileError
 
 if TYPE_CHECKING:
@@ -31,11 +35,22 @@ ITEM_BYTES = {"uint16": 2, "uint32": 4}
 HEADER_BYTES = {"bin": 0, "npy": 128, "llm.c": 1024, "datatrove": 0}
 READ_BYTES = 1 << 22
 MAX_SHARDS = 99_999
+DOCUMENT_END_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenFileInfo:
-    """What a token file holds."""
+    """What a token file holds.
+
+    Example:
+        >>> from tinybpe import Tokenizer
+        >>> tokenizer = Tokenizer.train_from_iterator(["low lower"], 259, special_tokens=["<|endoftext|>"])
+        >>> info = tokenizer.encode_documents(["low", "lower"], "low.bin", docs=True)
+        >>> info.num_tokens, info.num_documents
+        (6, 2)
+        >>> info.ids()[:2].tolist(), info.document(1).tolist()
+        ([257, 258], [257, 101, 114, 258])
+    """
 
     path: Path
     """The token file itself."""
@@ -59,13 +74,13 @@ class TokenFileInfo:
     """The special token that ends documents, if there is one."""
     crc32: int | None = None
     """The checksum of the ids, as `zlib.crc32` gives it."""
-    shards: tuple[TokenFileInfo, ...] = ()
+    shards: "tuple[TokenFileInfo, ...]" = ()
     """The token files of a set that was written as several; all numbers are sums then."""
     num_kept_shards: int = 0
     """How many of the shards, the first ones, an earlier run had finished."""
 
     @classmethod
-    def read(cls, path: str | os.PathLike[str], *, verify: bool = False) -> TokenFileInfo:
+    def read(cls, path: StrPath, *, verify: bool = False) -> Self:
         """Read the sidecar of a token file and check the file's size against it.
 
         Args:
@@ -76,7 +91,8 @@ class TokenFileInfo:
             FileNotFoundError: There is no such token file, or it has no sidecar.
             TokenFileError: The sidecar is damaged or of another version, or the size of the file differs.
         """
-        path = Path(path)
+        path = Path(path_string("path", path))
+        check_flags(verify=verify)
         sidecar = sidecar_path(path)
         num_bytes_found = path.stat().st_size
         try:
@@ -119,8 +135,51 @@ class TokenFileInfo:
                 f"{self.path}: its ids are not those that were written; the file is damaged, encode again"
             )
 
+    def ids(self) -> "NDArray[np.unsignedinteger[Any]]":
+        """Return the ids, (num_tokens,), as a read-only array that reads from the file what is used of it.
+
+        Raises:
+            TokenFileError: The file is not that of its sidecar any more, or this is a set of several files,
+                whose `shards` have ids.
+        """
+        self._check_one_file()
+        return open_ids(self.path, self.dtype)
+
+    def document(self, index: int) -> "NDArray[np.unsignedinteger[Any]]":
+        """Return the ids of one document, (num_tokens_of_it,), its end token among them; the first is 0.
+
+        Raises:
+            IndexError: There is no such document.
+            TokenFileError: The file was written without `docs`, or see `ids`.
+        """
+        self._check_one_file()
+        index = whole_number("index", index)
+        if not 0 <= index < self.num_documents:
+            raise IndexError(
+                f"index={index}: {self.path} has {self.num_documents:,} documents, the first is 0"
+            )
+        import numpy as np
+
+        ends_path = self.path.with_name(
+            f"{self.path.name}.{'index' if self.layout == 'datatrove' else 'docs'}"
+        )
+        if not ends_path.exists():
+            raise TokenFileError(
+                f"{ends_path}: not there, so nothing says where documents end; encode again with docs=True"
+            )
+        if ends_path.stat().st_size != self.num_documents * DOCUMENT_END_BYTES:
+            raise TokenFileError(f"{ends_path}: not of {self.num_documents:,} documents; encode again")
+        ends = np.memmap(ends_path, dtype="<u8", mode="r")
+        start = int(ends[index - 1]) if index else 0
+        return self.ids()[start : int(ends[index])]
+
+    def _check_one_file(self) -> None:
+        if self.shards:
+            first = self.shards[0].path
+            raise TokenFileError(f"{self.path}: is a set of {len(self.shards):,} files; take one, as {first}")
+
     @classmethod
-    def from_sidecar(cls, path: str | os.PathLike[str], content: Mapping[str, Any]) -> TokenFileInfo:
+    def from_sidecar(cls, path: StrPath, content: Mapping[str, Any]) -> Self:
         """Build it from the content of a sidecar.
 
         Raises:
@@ -159,7 +218,7 @@ class TokenFileInfo:
             raise TokenFileError(f"{sidecar_path(path)}: {reason}; encode the text again") from None
 
     @classmethod
-    def of_set(cls, output: str | os.PathLike[str], shards: Sequence[TokenFileInfo]) -> TokenFileInfo:
+    def of_set(cls, output: StrPath, shards: "Sequence[TokenFileInfo]") -> "TokenFileInfo":
         """Add up the token files of one run; `path` is the name that theirs are made from."""
         first = shards[0]
         sources = dict.fromkeys(source for shard in shards for source in shard.sources)
@@ -175,31 +234,50 @@ class TokenFileInfo:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileCount:
+    """What a token file of one input would hold."""
+
+    path: str
+    """The input file."""
+    num_tokens: int
+    """Ids, those that end documents among them."""
+    num_documents: int
+    """Documents: each ends at its end token or at the end of the file."""
+    num_bytes: int
+    """Bytes of text."""
+
+
 def token_file_options(
     *,
     ordinary: bool,
     end_of_document: str | None,
-    format: Format | None,
-    dtype: str | None,
-    docs: bool,
-    shards: int | None,
-    shard_tokens: int | None,
-    resume: bool,
-    overwrite: bool,
-    also_read: Sequence[str],
+    format: Format | None = None,
+    dtype: str | None = None,
+    docs: bool = False,
+    shards: int | None = None,
+    shard_tokens: int | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    also_read: Sequence[str] = (),
     num_threads: int | None,
 ) -> dict[str, Any]:
     """Return the options of a token file as the extension takes them; `also_read` are inputs unknown to it.
 
     Raises:
-        TypeError: A number is none.
+        TypeError: An argument is of the wrong type.
         ValueError: A number is too small, an unknown name, or both kinds of shards are asked for.
     """
-    for name, value in (("shards", shards), ("shard_tokens", shard_tokens)):
+    check_flags(ordinary=ordinary, docs=docs, resume=resume)
+    names = {"end_of_document": "a special token as a str, '' for none, or None"}
+    names |= {"format": f"one of {', '.join(HEADER_BYTES)}", "dtype": " or ".join(ITEM_BYTES)}
+    for name, text in (("end_of_document", end_of_document), ("format", format), ("dtype", dtype)):
+        check_type(name, text, (str, type(None)), names[name])
+    numbers: dict[str, int | None] = {"shards": shards, "shard_tokens": shard_tokens}
+    for name, value in numbers.items():
         if value is None:
             continue
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(f"{name}={value!r}: give a whole number")
+        numbers[name] = value = whole_number(name, value)
         if not 1 <= value < 2**63 or (name == "shards" and value > MAX_SHARDS):
             most = f" and at most {MAX_SHARDS:,}" if name == "shards" else ""
             raise ValueError(f"{name}={value}: give at least 1{most}")
@@ -212,14 +290,15 @@ def token_file_options(
             "resume=True keeps the whole shards of a run that was stopped, and one file has none; "
             "give `shards` or `shard_tokens` as well"
         )
+    if dtype is not None and dtype not in ITEM_BYTES:
+        raise ValueError(f"dtype={dtype!r} is none of {', '.join(ITEM_BYTES)}")
     return {
         "ordinary": ordinary,
         "end_of_document": end_of_document,
         "format": format,
         "dtype": dtype,
         "docs": docs,
-        "shards": shards,
-        "shard_tokens": shard_tokens,
+        **numbers,
         "resume": resume,
         "overwrite": overwrite,
         "also_read": also_read,
@@ -229,7 +308,7 @@ def token_file_options(
 
 
 def written_info(
-    output: str | os.PathLike[str],
+    output: StrPath,
     written: Sequence[tuple[str, Mapping[str, Any]]],
     num_kept: int,
     *,
@@ -271,7 +350,7 @@ def is_token_file(path: Path) -> bool:
     return isinstance(content, dict) and content.get("format") == FORMAT
 
 
-def open_ids(path: str | os.PathLike[str], dtype: str | None = None) -> NDArray[np.unsignedinteger[Any]]:
+def open_ids(path: StrPath, dtype: str | None = None) -> "NDArray[np.unsignedinteger[Any]]":
     """Map the ids of a token file, (num_tokens,), without reading them all.
 
     Args:

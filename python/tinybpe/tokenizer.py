@@ -6,24 +6,29 @@ so that no user's text becomes a control token unasked. A corpus is different: t
 they spell, so `encode_file` and `encode_iterable` turn them into their ids.
 """
 
-from __future__ import annotations
-
-import codecs
 import os
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from tinybpe._tinybpe import Core
 from tinybpe.arguments import (
     StrPath,
     Text,
+    check_errors,
+    check_flags,
     check_max_memory,
-    check_not_one_text,
     check_num_threads,
+    check_texts,
+    check_type,
+    is_iterable,
+    listed,
     listed_paths,
     listed_strings,
+    path_string,
+    whole_number,
+    wrong_type,
 )
 from tinybpe.corpus import check_form, parquet_sources, parquet_texts
 from tinybpe.errors import (
@@ -33,24 +38,21 @@ from tinybpe.errors import (
     TrainingError,
     UnknownTokenError,
 )
+from tinybpe.ids import Ids, listed_ids
 from tinybpe.patterns import Pattern, as_string
 from tinybpe.progress import Progress, reporter
-from tinybpe.token_file import Format, TokenFileInfo, token_file_options, written_info
+from tinybpe.token_file import FileCount, Format, TokenFileInfo, token_file_options, written_info
 from tinybpe.word_counts import WordCounts
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Ids = Iterable[int] | NDArray[np.integer[Any]]
-    IdArray = NDArray[np.uint16] | NDArray[np.uint32]
-
 TieBreak = Literal["bytes", "huggingface"]
 
 END_OF_TEXT = "<|endoftext|>"
 NUM_BYTES = 256
 MAX_VOCAB_SIZE = 2**31
-MAX_INT64 = 2**63
 
 
 class Tokenizer:
@@ -58,6 +60,21 @@ class Tokenizer:
 
     Make one with `train`, `train_from_iterator`, `train_from_counts`, `load`, `from_gpt2`, `from_tiktoken` or
     `from_vocab`. Two tokenizers are equal if they give every text the same ids (the same `sha256`).
+
+    Names that other libraries use work here as well:
+
+    | here | elsewhere | of |
+    |---|---|---|
+    | `vocab_size` | `n_vocab` | tiktoken |
+    | `token_id(token)` | `encode_single_token(token)` | tiktoken |
+    | `token_bytes(token_id)` | `decode_single_token_bytes(token_id)` | tiktoken |
+    | `token_id(token)`, or None | `token_to_id(token)` | tokenizers |
+    | `token_bytes(token_id)`, or None | `id_to_token(token_id)` | tokenizers |
+    | `vocab`, from token to id | `get_vocab()` | tokenizers |
+
+    A token is bytes here, as in tiktoken: `tokenizers` spells it with other characters (`Ġlow` for ` low`). A
+    tokenizer is not called like a function: padding, masks and tensors are made by `transformers`, which
+    loads what `save` writes.
 
     Example:
         >>> texts, special = ["low lower lowest"], ["<|endoftext|>"]
@@ -123,9 +140,8 @@ class Tokenizer:
             InputError: A file is not what `field` or `column` say, or damaged.
             OSError: A file cannot be read.
         """
-        special_tokens = _check_training(vocab_size, special_tokens)
-        check_num_threads(num_threads)
-        memory = check_max_memory(max_memory)
+        vocab_size, special_tokens = _check_training(vocab_size, special_tokens, tie_break)
+        num_threads, memory = check_num_threads(num_threads), check_max_memory(max_memory)
         paths = listed_paths(files)
         if not paths:
             raise TrainingError("no file to train on; give at least one path")
@@ -173,10 +189,9 @@ class Tokenizer:
             TypeError: An item is neither `str` nor bytes.
             TrainingError: See `train`, like the other errors.
         """
-        special_tokens = _check_training(vocab_size, special_tokens)
-        check_num_threads(num_threads)
-        memory = check_max_memory(max_memory)
-        check_not_one_text("texts", texts)
+        vocab_size, special_tokens = _check_training(vocab_size, special_tokens, tie_break)
+        num_threads, memory = check_num_threads(num_threads), check_max_memory(max_memory)
+        check_texts("texts", texts)
         with reporter(progress) as callback:
             core = Core.train_iterator(
                 texts,
@@ -199,7 +214,7 @@ class Tokenizer:
         *,
         vocab_size: int,
         tie_break: TieBreak = "bytes",
-        initial: Tokenizer | None = None,
+        initial: "Tokenizer | None" = None,
         progress: Progress = None,
     ) -> Self:
         """Learn a vocabulary from words counted before, perhaps on other machines.
@@ -233,11 +248,9 @@ class Tokenizer:
             TrainingError: `vocab_size` is too small, the counts do not fit `initial`, or `initial` has a
                 token that its merges do not make.
         """
-        if not isinstance(counts, WordCounts):
-            raise TypeError(f"counts is a {type(counts).__name__}; give WordCounts")
-        if initial is not None and not isinstance(initial, Tokenizer):
-            raise TypeError(f"initial is a {type(initial).__name__}; give a Tokenizer")
-        _check_training(vocab_size, counts.special_tokens)
+        check_type("counts", counts, WordCounts, "WordCounts")
+        check_type("initial", initial, (Tokenizer, type(None)), "a Tokenizer, or None")
+        vocab_size, _ = _check_training(vocab_size, counts.special_tokens, tie_break)
         before = initial._core if initial is not None else None
         with reporter(progress) as callback:
             return cls(Core.train_counts(counts.core, vocab_size, tie_break, before, callback))
@@ -256,7 +269,7 @@ class Tokenizer:
             VocabFileError: A file is damaged, or it needs something that would give other ids here.
             OSError: A file cannot be read.
         """
-        return cls(Core.load(os.fspath(path)))
+        return cls(Core.load(path_string("path", path)))
 
     @classmethod
     def from_gpt2(cls, vocab: StrPath, merges: StrPath, special_tokens: Iterable[str] = ()) -> Self:
@@ -271,11 +284,8 @@ class Tokenizer:
             VocabFileError: A file is damaged, or the two do not belong together.
             OSError: A file cannot be read.
         """
-        return cls(
-            Core.from_gpt2(
-                os.fspath(vocab), os.fspath(merges), listed_strings("special_tokens", special_tokens)
-            )
-        )
+        paths = path_string("vocab", vocab), path_string("merges", merges)
+        return cls(Core.from_gpt2(*paths, listed_strings("special_tokens", special_tokens)))
 
     @classmethod
     def from_tiktoken(
@@ -293,11 +303,14 @@ class Tokenizer:
             VocabFileError: The file is damaged, or no merges explain its ranks.
             OSError: The file cannot be read.
         """
-        if isinstance(special_tokens, Mapping):
-            specials = list(special_tokens.items())
-        else:
-            specials = [(token, None) for token in listed_strings("special_tokens", special_tokens)]
-        return cls(Core.from_tiktoken(os.fspath(path), as_string(pattern), specials))
+        ids = special_tokens if isinstance(special_tokens, Mapping) else {}
+        for token, token_id in ids.items():
+            if token_id is not None:
+                whole_number(f"special_tokens[{token!r}]", token_id, "an id, or None for the next free one")
+        # Repeated tokens are for the extension to refuse, so a list stays a list.
+        names = listed_strings("special_tokens", special_tokens)
+        specials = [(token, ids.get(token)) for token in names]
+        return cls(Core.from_tiktoken(path_string("path", path), as_string(pattern), specials))
 
     @classmethod
     def from_vocab(
@@ -324,11 +337,16 @@ class Tokenizer:
             VocabError: A byte is missing, a merge names an unknown token, or two ids have the same bytes.
         """
         specials = listed_strings("special_tokens", special_tokens)
-        return cls(
-            Core.from_parts(
-                dict(vocab), [(left, right) for left, right in merges], specials, as_string(pattern)
-            )
-        )
+        regex = as_string(pattern)
+        for token_id, token in check_type("vocab", vocab, Mapping, "a dict of ids and their bytes").items():
+            whole_number("an id in vocab", token_id, "a whole number, as in {97: b'a'}")
+            check_type(f"vocab[{token_id!r}]", token, bytes, "the bytes of the token, as in {97: b'a'}")
+        pairs = listed("merges", merges, "a list of pairs of bytes")
+        for index, pair in enumerate(pairs):
+            is_pair = isinstance(pair, tuple | list) and len(pair) == 2
+            if not is_pair or not all(isinstance(part, bytes) for part in pair):
+                raise wrong_type(f"merges[{index}]", pair, "two bytes objects, such as (b'l', b'o')")
+        return cls(Core.from_parts(dict(vocab), [(left, right) for left, right in pairs], specials, regex))
 
     def save(self, directory: StrPath, *, overwrite: bool = False) -> None:
         """Write `vocab.json`, `merges.txt`, `tokenizer.json` and `tokenizer_config.json` into a directory.
@@ -345,8 +363,9 @@ class Tokenizer:
             OutputError: A file of another tokenizer is there; nothing was written.
             OSError: The directory cannot be made or written.
         """
+        directory = path_string("directory", directory)
         Path(directory).mkdir(parents=True, exist_ok=True)
-        self._core.save(os.fspath(directory), overwrite)
+        self._core.save(directory, overwrite)
 
     # --- Text to ids ----------------------------------------------------------------------------------------
 
@@ -398,7 +417,7 @@ class Tokenizer:
         *,
         allowed_special: Collection[str] | Literal["all"] = (),
         disallowed_special: Collection[str] | Literal["all"] = "all",
-    ) -> IdArray:
+    ) -> "NDArray[np.uint16] | NDArray[np.uint32]":
         """Return what `encode` does as an array.
 
         Returns:
@@ -409,6 +428,66 @@ class Tokenizer:
         """
         allowed, disallowed = self._special_arguments(allowed_special, disallowed_special)
         return self._core.encode_to_numpy(text, allowed, disallowed)
+
+    def encode_ordinary_to_numpy(self, text: Text) -> "NDArray[np.uint16] | NDArray[np.uint32]":
+        """Return what `encode_ordinary` does as an array, (num_tokens,), of the type of `encode_to_numpy`.
+
+        Example:
+            >>> tokenizer = Tokenizer.train_from_iterator(["low lower"], vocab_size=258)
+            >>> tokenizer.encode_ordinary_to_numpy("low low").tolist()
+            [257, 32, 257]
+        """
+        return self._core.encode_to_numpy(text, (), ())
+
+    def encode_with_offsets(
+        self,
+        text: Text,
+        *,
+        allowed_special: Collection[str] | Literal["all"] = (),
+        disallowed_special: Collection[str] | Literal["all"] = "all",
+    ) -> tuple[list[int], list[tuple[int, int]]]:
+        """Return what `encode` does, and where each token is in the text.
+
+        Example:
+            >>> tokenizer = Tokenizer.train_from_iterator(["low lower"], vocab_size=258)
+            >>> tokenizer.encode_with_offsets("a low")
+            ([97, 32, 257], [(0, 1), (1, 2), (2, 5)])
+            >>> tokenizer.encode_with_offsets("é!")
+            ([195, 169, 33], [(0, 1), (0, 1), (1, 2)])
+            >>> tokenizer.encode_with_offsets("é!".encode())
+            ([195, 169, 33], [(0, 1), (1, 2), (2, 3)])
+
+        Returns:
+            The ids, and for each a pair (start, end): `text[start:end]` is what the token has bytes of.
+            Offsets count characters in a `str` and bytes in bytes. Of a character that several tokens share,
+            each has all of it, as in `tokenizers`; so its tokens overlap.
+
+        Raises:
+            SpecialTokenError: See `encode`.
+        """
+        ids = self.encode(text, allowed_special=allowed_special, disallowed_special=disallowed_special)
+        return ids, self._core.spans(ids, isinstance(text, str))
+
+    def tokenize(
+        self,
+        text: Text,
+        *,
+        allowed_special: Collection[str] | Literal["all"] = (),
+        disallowed_special: Collection[str] | Literal["all"] = "all",
+    ) -> list[bytes]:
+        r"""Return the tokens of a text as bytes, which joined are the text.
+
+        Always bytes, since a token may end within a character.
+
+        Example:
+            >>> Tokenizer.train_from_iterator(["low lower"], vocab_size=258).tokenize("lowé")
+            [b'low', b'\xc3', b'\xa9']
+
+        Raises:
+            SpecialTokenError: See `encode`.
+        """
+        ids = self.encode(text, allowed_special=allowed_special, disallowed_special=disallowed_special)
+        return self._core.tokens(ids)
 
     def encode_batch(
         self,
@@ -428,14 +507,14 @@ class Tokenizer:
             SpecialTokenError: See `encode`; one bad text fails the whole call.
         """
         allowed, disallowed = self._special_arguments(allowed_special, disallowed_special)
-        check_not_one_text("texts", texts)
+        check_texts("texts", texts)
         return self._core.encode_batch(list(texts), allowed, disallowed, check_num_threads(num_threads))
 
     def encode_ordinary_batch(
         self, texts: Iterable[Text], *, num_threads: int | None = None
     ) -> list[list[int]]:
         """Return what `encode_ordinary` gives for each text, on all cores."""
-        check_not_one_text("texts", texts)
+        check_texts("texts", texts)
         return self._core.encode_batch(list(texts), (), (), check_num_threads(num_threads))
 
     def encode_batch_to_numpy(
@@ -445,7 +524,7 @@ class Tokenizer:
         allowed_special: Collection[str] | Literal["all"] = (),
         disallowed_special: Collection[str] | Literal["all"] = "all",
         num_threads: int | None = None,
-    ) -> tuple[IdArray, NDArray[np.uint64]]:
+    ) -> "tuple[NDArray[np.uint16] | NDArray[np.uint32], NDArray[np.uint64]]":
         """Return the ids of all texts in one array.
 
         Returns:
@@ -456,7 +535,7 @@ class Tokenizer:
             SpecialTokenError: See `encode`; one bad text fails the whole call.
         """
         allowed, disallowed = self._special_arguments(allowed_special, disallowed_special)
-        check_not_one_text("texts", texts)
+        check_texts("texts", texts)
         return self._core.encode_batch_to_numpy(
             list(texts), allowed, disallowed, check_num_threads(num_threads)
         )
@@ -476,7 +555,8 @@ class Tokenizer:
             texts: The chunks, such as an open file.
             ordinary: Take special tokens as text.
         """
-        check_not_one_text("texts", texts)
+        check_texts("texts", texts)
+        check_flags(ordinary=ordinary)
         stream = self._core.stream(ordinary)
         for text in texts:
             yield from stream.push(text)
@@ -558,10 +638,11 @@ class Tokenizer:
             InputError: A file is not what `field` or `column` say, or damaged.
             OSError: A file cannot be read or written.
         """
-        paths = listed_paths(inputs)
+        paths = listed_paths(inputs, "inputs")
         if not paths:
             raise ValueError("no file to encode; give at least one path")
         check_form(paths, field, column)
+        output = path_string("output", output)
         is_text = field is None and column is None
         is_set = shards is not None or shard_tokens is not None
         is_ordinary = not is_text if ordinary is None else ordinary
@@ -583,9 +664,9 @@ class Tokenizer:
         with reporter(progress) as callback:
             if column is not None:
                 texts, sources = parquet_texts(paths, column), parquet_sources(paths)
-                written = self._core.encode_documents(texts, sources, os.fspath(output), options, callback)
+                written = self._core.encode_documents(texts, sources, output, options, callback)
             else:
-                written = self._core.encode_file(paths, field, os.fspath(output), options, callback)
+                written = self._core.encode_file(paths, field, output, options, callback)
         return written_info(output, *written, is_set=is_set, shard_tokens=shard_tokens)
 
     def encode_documents(
@@ -633,7 +714,8 @@ class Tokenizer:
             TypeError: An item is neither `str` nor bytes.
             TokenFileError: See `encode_file`, like the other errors.
         """
-        check_not_one_text("documents", documents)
+        check_texts("documents", documents)
+        output = path_string("output", output)
         options = token_file_options(
             ordinary=ordinary,
             end_of_document=end_of_document,
@@ -648,7 +730,7 @@ class Tokenizer:
             num_threads=num_threads,
         )
         with reporter(progress) as callback:
-            written = self._core.encode_documents(documents, [], os.fspath(output), options, callback)
+            written = self._core.encode_documents(documents, [], output, options, callback)
         return written_info(output, *written, is_set=shard_tokens is not None, shard_tokens=shard_tokens)
 
     def _ends_documents(self, end_of_document: str | None) -> bool:
@@ -656,6 +738,60 @@ class Tokenizer:
         if end_of_document is not None:
             return end_of_document != ""
         return END_OF_TEXT in self._special_tokens or len(self._special_tokens) == 1
+
+    def count_files(
+        self,
+        inputs: StrPath | Iterable[StrPath],
+        *,
+        field: str | None = None,
+        column: str | None = None,
+        end_of_document: str | None = None,
+        ordinary: bool | None = None,
+        num_threads: int | None = None,
+        progress: Progress = None,
+    ) -> list[FileCount]:
+        """Count what `encode_file` would write for each file, without writing it, in constant memory.
+
+        Example:
+            >>> _ = Path("stories.txt").write_text("low lower")
+            >>> tokenizer = Tokenizer.train_from_iterator(["low lower"], vocab_size=258)
+            >>> tokenizer.count_files("stories.txt")
+            [FileCount(path='stories.txt', num_tokens=5, num_documents=1, num_bytes=9)]
+
+        Args:
+            inputs: See `encode_file`, like the others.
+            field: See `encode_file`.
+            column: See `encode_file`.
+            end_of_document: See `encode_file`.
+            ordinary: See `encode_file`.
+            num_threads: See `encode_file`.
+            progress: See `train`.
+
+        Raises:
+            SpecialTokenError: See `encode_file`.
+            InputError: See `encode_file`.
+            OSError: A file cannot be read.
+        """
+        paths = listed_paths(inputs, "inputs")
+        if not paths:
+            raise ValueError("no file to count; give at least one path")
+        check_form(paths, field, column)
+        is_text = field is None and column is None
+        options = token_file_options(
+            ordinary=not is_text if ordinary is None else ordinary,
+            end_of_document=end_of_document,
+            num_threads=num_threads,
+        )
+        with reporter(progress) as callback:
+            if column is None:
+                counts = self._core.count_files(paths, field, options, callback)
+            else:
+                documents = (parquet_texts([path], column) for path in paths)
+                counts = [self._core.count_documents(texts, options, callback) for texts in documents]
+        return [
+            FileCount(path=path, num_tokens=num_tokens, num_documents=num_documents, num_bytes=num_bytes)
+            for path, (num_tokens, num_documents, num_bytes) in zip(paths, counts, strict=True)
+        ]
 
     # --- Ids to text ----------------------------------------------------------------------------------------
 
@@ -677,6 +813,7 @@ class Tokenizer:
             UnknownTokenError: An id is not in the vocabulary; the message says which and where.
             UnicodeDecodeError: `errors` is `strict` and the bytes are not UTF-8.
         """
+        check_errors(errors)
         return self.decode_bytes(ids).decode("utf-8", errors)
 
     def decode_bytes(self, ids: Ids) -> bytes:
@@ -689,17 +826,44 @@ class Tokenizer:
         Raises:
             UnknownTokenError: An id is not in the vocabulary.
         """
-        listed = ids if isinstance(ids, list) else _listed(ids)
-        try:
-            return self._core.decode_bytes(listed)
-        except OverflowError:
-            # Beyond what the extension takes as a number, so the first such id has not been named yet.
-            at, unknown = next((at, i) for at, i in enumerate(listed) if not -MAX_INT64 <= i < MAX_INT64)
-            raise UnknownTokenError(f"unknown token id {unknown} at position {at}") from None
+        return self._core.decode_bytes(listed_ids(ids))
 
     def decode_batch(self, batch: Iterable[Ids], errors: str = "replace") -> list[str]:
-        """Return what `decode` gives for each list of ids."""
-        return [self.decode(ids, errors) for ids in batch]
+        """Return what `decode` gives for each list of ids.
+
+        Raises:
+            UnknownTokenError: See `decode`; one bad id fails the whole call.
+        """
+        check_errors(errors)
+        texts = []
+        for index, ids in enumerate(listed("batch", batch, "a list of lists of ids")):
+            try:
+                texts.append(self._core.decode_bytes(listed_ids(ids, f"batch[{index}]")))
+            except UnknownTokenError as error:
+                raise UnknownTokenError(f"batch[{index}]: {error}") from None
+            except TypeError as error:
+                raise TypeError(
+                    str(error) if "batch[" in str(error) else f"batch[{index}]: {error}"
+                ) from None
+        return [text.decode("utf-8", errors) for text in texts]
+
+    def decode_with_offsets(self, ids: Ids) -> tuple[str, list[int]]:
+        """Return the text of the ids, and for each the index of the character where it begins.
+
+        A token that begins within a character gets the index of that character. The numbers are tiktoken's.
+
+        Example:
+            >>> tokenizer = Tokenizer.train_from_iterator(["low lower"], vocab_size=258)
+            >>> tokenizer.decode_with_offsets([257, 195, 169, 257])
+            ('lowélow', [0, 3, 3, 4])
+
+        Raises:
+            UnknownTokenError: An id is not in the vocabulary.
+            UnicodeDecodeError: The bytes are not UTF-8, so they have no characters to count.
+        """
+        known = listed_ids(ids)
+        text = self._core.decode_bytes(known).decode("utf-8")
+        return text, [start for start, _ in self._core.spans(known, True)]
 
     # --- Looking in -----------------------------------------------------------------------------------------
 
@@ -764,7 +928,7 @@ class Tokenizer:
         Raises:
             UnknownTokenError: The vocabulary has no such id.
         """
-        return self.decode_bytes([token_id])
+        return self._core.decode_bytes([whole_number("token_id", token_id, "an id")])
 
     def token_id(self, token: Text) -> int:
         """Return the id of one token, given as its bytes or text; special tokens too.
@@ -772,12 +936,45 @@ class Tokenizer:
         Raises:
             UnknownTokenError: The vocabulary has no such token.
         """
-        found = self._core.token_id(token.encode() if isinstance(token, str) else token)
+        found = self.token_to_id(token)
         if found is None:
             raise UnknownTokenError(
                 f"{token!r} is no token of this vocabulary; `encode` splits it into several"
             )
         return found
+
+    def encode_single_token(self, token: Text) -> int:
+        """`token_id` under tiktoken's name."""
+        return self.token_id(token)
+
+    def decode_single_token_bytes(self, token_id: int) -> bytes:
+        """`token_bytes` under tiktoken's name."""
+        return self.token_bytes(token_id)
+
+    def token_to_id(self, token: Text) -> int | None:
+        """Return what `token_id` does, or None where the vocabulary has no such token, as in `tokenizers`."""
+        check_type("token", token, (str, bytes), "a str or bytes")
+        return self._core.token_id(token.encode() if isinstance(token, str) else token)
+
+    def id_to_token(self, token_id: int) -> bytes | None:
+        """Return what `token_bytes` does, or None where the vocabulary has no such id, as in `tokenizers`."""
+        try:
+            return self.token_bytes(token_id)
+        except UnknownTokenError:
+            return None
+
+    def get_vocab(self) -> dict[bytes, int]:
+        """Return the id of every token, special tokens included; a new dict each time.
+
+        Example:
+            >>> Tokenizer.train_from_iterator(["low lower"], vocab_size=258).get_vocab()[b"low"]
+            257
+        """
+        ids: dict[bytes, int] = {}
+        for token_id, token in self.vocab.items():
+            ids.setdefault(token, token_id)
+        # Of ids with the same bytes, the one that `token_id` gives.
+        return ids | {special.encode(): self.token_id(special) for special in self._special_tokens}
 
     def __len__(self) -> int:
         return self._core.vocab_size
@@ -812,66 +1009,21 @@ class Tokenizer:
         return allowed_names, disallowed_names
 
     def _special_names(self, argument: str, names: Collection[str] | Literal["all"]) -> list[str] | None:
-        if isinstance(names, str):
-            if names == "all":
-                return None
-            raise TypeError(
-                f"{argument}={names!r} is one string; give a set, such as {{{names!r}}}, or 'all'"
-            )
-        for name in names:
+        if isinstance(names, str) and names == "all":
+            return None
+        if isinstance(names, str) or not is_iterable(names):
+            example = f", such as {{{names!r}}}" if isinstance(names, str) else ""
+            raise wrong_type(argument, names, f"a set of special tokens{example}, or 'all'")
+        known = list(names)
+        for name in known:
+            check_type(f"an item of {argument}", name, str, "a special token, as a str")
             if name not in self._special_tokens:
-                known = ", ".join(f"`{token}`" for token in self._special_tokens) or "none"
+                listed_names = ", ".join(f"`{token}`" for token in self._special_tokens) or "none"
                 raise SpecialTokenError(
-                    f"{argument} has {name!r}, which is no special token of this tokenizer; it has {known}"
+                    f"{argument} has {name!r}, which is no special token of this tokenizer; it has "
+                    f"{listed_names}"
                 )
-        return list(names)
-
-
-class StreamDecoder:
-    r"""Ids to text as a model generates them: a character appears when its last byte does.
-
-    Example:
-        >>> tokenizer = Tokenizer.train_from_iterator(["low lower"], vocab_size=258)
-        >>> decoder = StreamDecoder(tokenizer)
-        >>> [decoder.push(i) for i in tokenizer.encode("low\N{SNOWMAN}")]
-        ['low', '', '', '☃']
-        >>> decoder.push(0xE2), decoder.finish()
-        ('', '�')
-    """
-
-    def __init__(self, tokenizer: Tokenizer, errors: str = "replace") -> None:
-        self._tokenizer = tokenizer
-        self._decoder = codecs.getincrementaldecoder("utf-8")(errors)
-
-    def push(self, ids: int | Ids) -> str:
-        """Take the next id, or several, and return the characters that they complete.
-
-        Raises:
-            UnknownTokenError: An id is not in the vocabulary.
-        """
-        if isinstance(ids, int):
-            ids = [ids]
-        return self._decoder.decode(self._tokenizer.decode_bytes(ids))
-
-    def finish(self) -> str:
-        """Return what an unfinished character at the end decodes to; the decoder starts afresh."""
-        text = self._decoder.decode(b"", final=True)
-        self._decoder.reset()
-        return text
-
-
-def _listed(ids: Ids) -> list[int] | NDArray[np.integer[Any]]:
-    """Return ids as the extension takes them: a list, or an array of the types in token files."""
-    if isinstance(ids, int | str | bytes):
-        raise TypeError(f"ids={ids!r}: give a list of ids, such as [{ids!r}]")
-    array: Any = ids
-    dtype = getattr(array, "dtype", None)
-    if getattr(dtype, "kind", "i") not in "iu":
-        raise TypeError(f"ids are {dtype}; give integers")
-    if hasattr(array, "__array_interface__") and str(dtype) in ("uint16", "uint32"):
-        return ids  # type: ignore[return-value]
-    # Other arrays and tensors have `tolist`; the iterators of tensors give tensors, not numbers.
-    return array.tolist() if hasattr(array, "tolist") else list(ids)
+        return known
 
 
 def _check_cuts(paths: list[str]) -> None:
@@ -892,10 +1044,11 @@ def _warn_of_no_merges(tokenizer: Tokenizer, vocab_size: int) -> None:
         warnings.warn(message, TinyBPEWarning, stacklevel=3)
 
 
-def _check_training(vocab_size: int, special_tokens: Iterable[str]) -> list[str]:
+def _check_training(vocab_size: int, special_tokens: Iterable[str], tie_break: str) -> tuple[int, list[str]]:
+    """Check what every way of training is given; return the size as an int and the special tokens."""
     specials = listed_strings("special_tokens", special_tokens)
-    if isinstance(vocab_size, bool) or not isinstance(vocab_size, int):
-        raise TypeError(f"vocab_size={vocab_size!r} is a {type(vocab_size).__name__}; give a whole number")
+    check_type("tie_break", tie_break, str, "'bytes' or 'huggingface'")
+    vocab_size = whole_number("vocab_size", vocab_size)
     minimum = NUM_BYTES + len(specials)
     if vocab_size < minimum:
         raise TrainingError(
@@ -904,4 +1057,4 @@ def _check_training(vocab_size: int, special_tokens: Iterable[str]) -> list[str]
         )
     if vocab_size > MAX_VOCAB_SIZE:
         raise TrainingError(f"vocab_size={vocab_size} is too large; the limit is {MAX_VOCAB_SIZE}")
-    return specials
+    return vocab_size, specials

@@ -4,9 +4,6 @@ Counting is a sum, so machines can count a share of the text each and one can tr
 reduces will do. Train on what `merge` gives, and the tokenizer is the one of all the text together.
 """
 
-from __future__ import annotations
-
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Self
 
@@ -15,10 +12,13 @@ from tinybpe.arguments import (
     StrPath,
     Text,
     check_max_memory,
-    check_not_one_text,
     check_num_threads,
+    check_texts,
+    check_type,
     listed_paths,
     listed_strings,
+    path_string,
+    whole_number,
 )
 from tinybpe.corpus import check_form, parquet_texts
 from tinybpe.errors import TrainingError
@@ -82,8 +82,7 @@ class WordCounts:
             OSError: A file cannot be read.
         """
         specials = listed_strings("special_tokens", special_tokens)
-        check_num_threads(num_threads)
-        memory = check_max_memory(max_memory)
+        num_threads, memory = check_num_threads(num_threads), check_max_memory(max_memory)
         paths = listed_paths(files)
         if not paths:
             raise TrainingError("no file to count; give at least one path")
@@ -119,9 +118,8 @@ class WordCounts:
             TypeError: An item is neither `str` nor bytes.
         """
         specials = listed_strings("special_tokens", special_tokens)
-        check_num_threads(num_threads)
-        memory = check_max_memory(max_memory)
-        check_not_one_text("texts", texts)
+        num_threads, memory = check_num_threads(num_threads), check_max_memory(max_memory)
+        check_texts("texts", texts)
         with reporter(progress) as callback:
             return cls(
                 Counts.from_iterator(texts, specials, as_string(pattern), num_threads, memory, callback)
@@ -147,11 +145,9 @@ class WordCounts:
             TrainingError: A count is less than 1 or more than 2^63 - 1.
         """
         specials = listed_strings("special_tokens", special_tokens)
-        for word, count in words.items():
-            if not isinstance(word, bytes):
-                raise TypeError(f"words has {word!r}, a {type(word).__name__}; each must be bytes")
-            if isinstance(count, bool) or not isinstance(count, int):
-                raise TypeError(f"the count of {word!r} is {count!r}; give a whole number")
+        for word, number in check_type("words", words, Mapping, "a dict of words and their counts").items():
+            check_type("a word in words", word, bytes, "bytes, as in {b'low': 5}")
+            count = whole_number(f"words[{word!r}]", number)
             if not 1 <= count <= MAX_COUNT:
                 raise TrainingError(f"the count of {word!r} is {count}; give 1 to 2^63 - 1")
         return cls(Counts.from_words(dict(words), specials, as_string(pattern)))
@@ -164,7 +160,7 @@ class WordCounts:
             VocabFileError: The file is another one, cut short or changed.
             OSError: The file cannot be read.
         """
-        return cls(Counts.load(os.fspath(path)))
+        return cls(Counts.load(path_string("path", path)))
 
     def save(self, path: StrPath, *, overwrite: bool = False) -> None:
         """Write the counts into one file, whole or not at all; equal counts make equal files.
@@ -185,17 +181,18 @@ class WordCounts:
             OutputError: Another file is there, and stays.
             OSError: The file cannot be written.
         """
-        self.core.save(os.fspath(path), overwrite)
+        self.core.save(path_string("path", path), overwrite)
 
-    def merge(self, other: WordCounts) -> Self:
+    def merge(self, other: "WordCounts") -> Self:
         """Return the counts of both together; in which order parts are merged makes no difference.
 
         Raises:
             TrainingError: Pattern or special tokens differ, or a sum is beyond 2^63.
         """
+        check_type("other", other, WordCounts, "WordCounts")
         return type(self)(self.core.merge(other.core))
 
-    def __add__(self, other: WordCounts) -> Self:
+    def __add__(self, other: "WordCounts") -> Self:
         if not isinstance(other, WordCounts):
             return NotImplemented
         return self.merge(other)

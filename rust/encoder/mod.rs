@@ -13,6 +13,7 @@ mod joints;
 mod longest;
 mod merge;
 mod pairs;
+mod spans;
 mod stream;
 
 use crate::cutter::Cutter;
@@ -26,6 +27,7 @@ use cache::PieceCache;
 use joints::{Joints, Memo};
 use merge::Merger;
 use pairs::PairTable;
+pub use spans::Unit;
 use std::sync::{Arc, Mutex, OnceLock};
 pub use stream::Stream;
 
@@ -292,11 +294,18 @@ impl Encoder {
     pub fn decode(&self, ids: impl IntoIterator<Item = i64>) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         for (position, id) in ids.into_iter().enumerate() {
-            let token = u32::try_from(id).ok().and_then(|id| self.vocab.token_bytes(id));
-            let unknown = || Error::UnknownToken { id, position, vocab_size: self.vocab.vocab_size() };
-            bytes.extend_from_slice(token.ok_or_else(unknown)?);
+            bytes.extend_from_slice(self.known_token(id, position)?);
         }
         Ok(bytes)
+    }
+
+    /// The bytes of the id at a position of a list.
+    ///
+    /// # Errors
+    /// [`Error::UnknownToken`] with the id and its position.
+    pub fn known_token(&self, id: i64, position: usize) -> Result<&[u8]> {
+        let token = u32::try_from(id).ok().and_then(|id| self.vocab.token_bytes(id));
+        token.ok_or_else(|| Error::UnknownToken { id, position, vocab_size: self.vocab.vocab_size() })
     }
 }
 

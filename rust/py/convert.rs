@@ -1,16 +1,17 @@
 //! Python arguments -> core values, and ids -> arrays.
 
+use super::errors::own_error;
 use super::run::run_here;
 use crate::atomic::Existing;
 use crate::encoder::{Batch, Id};
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::token_file::Dtype;
 use crate::trainer::TieBreak;
 use crate::vocab::MAX_IDS;
-use numpy::{IntoPyArray, PyArray1};
+use numpy::{IntoPyArray, PyArray1, PyArrayMethods};
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyUnicodeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyBytes, PyList, PyString};
+use pyo3::types::{PyBool, PyBytes, PyList, PyString, PyTuple};
 
 /// The bytes of a `str` or `bytes`.
 pub fn text_bytes<'a>(text: &'a Bound<'_, PyAny>) -> PyResult<&'a [u8]> {
@@ -19,8 +20,19 @@ pub fn text_bytes<'a>(text: &'a Bound<'_, PyAny>) -> PyResult<&'a [u8]> {
     } else if let Ok(text) = text.cast::<PyBytes>() {
         Ok(text.as_bytes())
     } else {
-        Err(PyTypeError::new_err(format!("expected str or bytes, got {}", text.get_type().name()?)))
+        Err(PyTypeError::new_err(format!("expected str or bytes, got {}", value_and_type(text))))
     }
+}
+
+/// A value as an error message names it: its `repr`, cut short, and its type.
+fn value_and_type(value: &Bound<'_, PyAny>) -> String {
+    const MOST: usize = 60;
+    let repr = value.repr().map_or_else(|_| "a value".to_owned(), |repr| repr.to_string());
+    let shown = match repr.char_indices().nth(MOST) {
+        Some((at, _)) => format!("{}...", &repr[..at]),
+        None => repr,
+    };
+    value.get_type().name().map_or(shown.clone(), |name| format!("{shown} of type {name}"))
 }
 
 /// The error of one text of several, which its message then names; half of a surrogate pair is told with its place.
@@ -33,16 +45,73 @@ pub fn at_text(py: Python<'_>, error: PyErr, index: usize) -> PyErr {
 }
 
 /// Ids in a list. `True` is a number to Python and never meant as an id.
-pub fn listed_ids(ids: &Bound<'_, PyAny>) -> PyResult<Vec<i64>> {
-    let Ok(list) = ids.cast::<PyList>() else { return ids.extract() };
+fn listed_ids(ids: &Bound<'_, PyList>) -> PyResult<Vec<i64>> {
     let one = |(position, id): (usize, Bound<'_, PyAny>)| {
+        let refused = |remedy: &str| {
+            let found = value_and_type(&id);
+            let message = format!("the id at position {position} is {found}; give integers{remedy}");
+            Err(PyTypeError::new_err(message))
+        };
         if id.is_instance_of::<PyBool>() {
-            let message = format!("the id at position {position} is {id}, a bool; give integers");
-            return Err(PyTypeError::new_err(message));
+            return refused("");
         }
-        id.extract()
+        match id.extract::<i64>() {
+            Err(error) if error.is_instance_of::<PyOverflowError>(id.py()) => {
+                let message = format!("unknown token id {id} at position {position}");
+                Err(own_error(id.py(), "UnknownTokenError", message))
+            }
+            Err(error) if error.is_instance_of::<PyTypeError>(id.py()) => {
+                let is_list = id.is_instance_of::<PyList>() || id.is_instance_of::<PyTuple>();
+                refused(if is_list { " (decode_batch takes several lists)" } else { "" })
+            }
+            outcome => outcome,
+        }
     };
-    list.iter().enumerate().map(one).collect()
+    ids.iter().enumerate().map(one).collect()
+}
+
+/// Ids as the public classes give them. An enum, because a virtual call for each id takes as long as to decode it.
+pub enum Ids<'a> {
+    Narrow(std::slice::Iter<'a, u16>),
+    Wide(std::slice::Iter<'a, u32>),
+    Listed(std::vec::IntoIter<i64>),
+}
+
+impl Iterator for Ids<'_> {
+    type Item = i64;
+
+    #[inline]
+    fn next(&mut self) -> Option<i64> {
+        match self {
+            Ids::Narrow(ids) => ids.next().map(|&id| i64::from(id)),
+            Ids::Wide(ids) => ids.next().map(|&id| i64::from(id)),
+            Ids::Listed(ids) => ids.next(),
+        }
+    }
+}
+
+/// Runs `work` without the interpreter on ids in a list or in an array of a token file's type.
+pub fn with_ids<T: Send>(
+    ids: &Bound<'_, PyAny>,
+    work: impl FnOnce(Ids<'_>) -> Result<T> + Send,
+) -> PyResult<T> {
+    let py = ids.py();
+    let listed = if let Ok(ids) = ids.cast::<PyArray1<u16>>() {
+        let ids = ids.readonly();
+        if let Ok(ids) = ids.as_slice() {
+            return run_here(py, || work(Ids::Narrow(ids.iter())));
+        }
+        ids.as_array().iter().map(|&id| i64::from(id)).collect()
+    } else if let Ok(ids) = ids.cast::<PyArray1<u32>>() {
+        let ids = ids.readonly();
+        if let Ok(ids) = ids.as_slice() {
+            return run_here(py, || work(Ids::Wide(ids.iter())));
+        }
+        ids.as_array().iter().map(|&id| i64::from(id)).collect()
+    } else {
+        listed_ids(ids.cast::<PyList>()?)?
+    };
+    run_here(py, || work(Ids::Listed(listed.into_iter())))
 }
 
 /// The id of a token that the caller gives.

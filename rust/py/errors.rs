@@ -21,9 +21,14 @@ fn to_py(error: Error) -> PyErr {
             Error::Output { .. } => ("OutputError", error.to_string()),
             Error::TokenFile { .. } => ("TokenFileError", error.to_string()),
         };
-        let raised = py.import("tinybpe.errors").and_then(|module| module.getattr(class)?.call1((message,)));
-        raised.map_or_else(|error| error, PyErr::from_value)
+        own_error(py, class, message)
     })
+}
+
+/// An exception of `tinybpe.errors`.
+pub fn own_error(py: Python<'_>, class: &str, message: String) -> PyErr {
+    let raised = py.import("tinybpe.errors").and_then(|module| module.getattr(class)?.call1((message,)));
+    raised.map_or_else(|error| error, PyErr::from_value)
 }
 
 /// The subclass of `OSError` for its number, with the file's name, as `open` raises it.
@@ -55,8 +60,5 @@ impl From<Error> for PyErr {
 }
 
 pub fn internal_error(py: Python<'_>) -> PyErr {
-    let raised = py.import("tinybpe.errors").and_then(|module| {
-        module.getattr("InternalError")?.call1(("the core panicked; please report this with the input",))
-    });
-    raised.map_or_else(|error| error, PyErr::from_value)
+    own_error(py, "InternalError", "the core panicked; please report this with the input".into())
 }

@@ -1,7 +1,7 @@
 //! Options of token files out of Python, and what was written back to it.
 
 use super::convert::{check_threads, existing};
-use crate::token_file::{Dtype, Layout, Options, Run, Shards};
+use crate::token_file::{Count, Dtype, Layout, Options, Run, Shards};
 use pyo3::prelude::*;
 use std::path::PathBuf;
 
@@ -50,4 +50,9 @@ pub fn listed_files(py: Python<'_>, run: Run) -> PyResult<(Bound<'_, PyAny>, usi
     let loads = py.import("json")?.getattr("loads")?;
     let pairs = run.files.into_iter().map(|(path, sidecar)| Ok((path, loads.call1((sidecar.to_string(),))?)));
     Ok((pairs.collect::<PyResult<Vec<_>>>()?.into_pyobject(py)?.into_any(), run.num_kept))
+}
+
+/// Tokens, documents and bytes of text.
+pub fn numbers(count: Count) -> (u64, u64, u64) {
+    (count.num_tokens, count.num_documents, count.num_bytes)
 }

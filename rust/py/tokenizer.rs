@@ -2,15 +2,15 @@
 
 use super::CoreResult;
 use super::convert::{
-    at_text, batch_to_numpy, check_threads, existing, listed_ids, text_bytes, tie_break_named, to_numpy,
-    token_id,
+    at_text, batch_to_numpy, check_threads, existing, text_bytes, tie_break_named, to_numpy, token_id,
+    with_ids,
 };
 use super::counts::{Counting, Counts};
 use super::run::{run, run_here, run_with, send_texts};
 use super::stream::Stream;
-use super::token_file::{TokenFileOptions, listed_files};
+use super::token_file::{TokenFileOptions, listed_files, numbers};
 use crate::atomic::Existing;
-use crate::encoder::{Batch, Encoder, Id, Specials};
+use crate::encoder::{Batch, Encoder, Id, Specials, Unit};
 use crate::monitor::Monitor;
 use crate::pretokenizer::Pretokenizer;
 use crate::reader::Inputs;
@@ -20,7 +20,7 @@ use crate::trainer::{self, Initial, TieBreak};
 use crate::vocab::{Vocab, show};
 use crate::vocab_file;
 use crate::word_counts::WordCounts;
-use numpy::{PyArray1, PyArrayMethods};
+use numpy::PyArray1;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 use std::borrow::Borrow;
@@ -388,24 +388,54 @@ impl Core {
         listed_files(py, written)
     }
 
-    fn decode_bytes<'py>(&self, py: Python<'py>, ids: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
-        let bytes = if let Ok(ids) = ids.cast::<PyArray1<u16>>() {
-            let ids = ids.readonly();
-            let ids = ids.as_array();
-            run_here(py, || self.encoder.decode(ids.iter().map(|&id| i64::from(id))))?
-        } else if let Ok(ids) = ids.cast::<PyArray1<u32>>() {
-            let ids = ids.readonly();
-            let ids = ids.as_array();
-            run_here(py, || self.encoder.decode(ids.iter().map(|&id| i64::from(id))))?
-        } else {
-            let ids = listed_ids(ids)?;
-            run_here(py, || self.encoder.decode(ids))?
-        };
-        Ok(PyBytes::new(py, &bytes))
+    fn count_files(
+        &self,
+        py: Python<'_>,
+        paths: Vec<PathBuf>,
+        field: Option<String>,
+        options: TokenFileOptions,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Vec<(u64, u64, u64)>> {
+        let options = options.checked(&[])?;
+        let inputs = Inputs { paths, field };
+        let counts = run(py, progress.as_ref(), |monitor| {
+            token_file::count_files(&self.encoder, &inputs, &options, monitor)
+        })?;
+        Ok(counts.into_iter().map(numbers).collect())
     }
 
-    fn token_bytes<'py>(&self, py: Python<'py>, id: i64) -> PyResult<Bound<'py, PyBytes>> {
-        Ok(PyBytes::new(py, &self.encoder.decode([id])?))
+    fn count_documents(
+        &self,
+        documents: &Bound<'_, PyAny>,
+        options: TokenFileOptions,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<(u64, u64, u64)> {
+        let py = documents.py();
+        let options = options.checked(&[])?;
+        let documents = documents.try_iter()?.unbind();
+        let (sender, batches) = sync_channel(2);
+        let count =
+            |monitor: &Monitor| token_file::count_documents(&self.encoder, batches, &options, monitor);
+        let counted = run_with(py, progress.as_ref(), &Monitor::default(), count, |attention| {
+            Python::attach(|py| send_texts(documents.bind(py), sender, attention))
+        })?;
+        Ok(numbers(counted))
+    }
+
+    fn decode_bytes<'py>(&self, py: Python<'py>, ids: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(py, &with_ids(ids, |ids| self.encoder.decode(ids))?))
+    }
+
+    fn tokens<'py>(&self, py: Python<'py>, ids: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyBytes>>> {
+        let known = |(position, id)| self.encoder.known_token(id, position);
+        let tokens = with_ids(ids, |ids| ids.enumerate().map(known).collect::<CoreResult<Vec<_>>>())?;
+        Ok(tokens.into_iter().map(|token| PyBytes::new(py, token)).collect())
+    }
+
+    fn spans(&self, ids: &Bound<'_, PyAny>, characters: bool) -> PyResult<Vec<(usize, usize)>> {
+        let unit = if characters { Unit::Characters } else { Unit::Bytes };
+        let spans = with_ids(ids, |ids| self.encoder.spans(ids, unit))?;
+        Ok(spans.into_iter().map(|span| (span.start, span.end)).collect())
     }
 
     fn token_id(&self, token: &[u8]) -> Option<u32> {

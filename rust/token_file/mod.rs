@@ -10,6 +10,7 @@
 //!
 //! Time O(bytes); memory: a chunk, its ids and a few parked results per thread.
 
+mod count;
 mod existing;
 mod layout;
 mod lock;
@@ -24,6 +25,7 @@ use crate::monitor::{Monitor, Phase};
 use crate::reader::{self, Batches, Chunk, ChunkReader, Chunks, Content, Inputs, Place, TextBatch};
 use crate::special;
 use crate::vocab::Vocab;
+pub use count::{Count, count_documents, count_files};
 pub use layout::{Dtype, Layout};
 use lock::Lock;
 use output::Kind;
