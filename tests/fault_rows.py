@@ -78,6 +78,7 @@ ROWS = {
     "L10": "settings that cannot be: all in one message, exit code 2",
     "L11": "two trainers in one folder, a log that cannot be written, torn rows",
     "L12": "a logger that is missing",
+    "L13": "an output that is there, or is an input; a start that fails: nothing is lost, nothing is left",
     "S1": "sampling settings at and beyond their limits, prompts of any length",
     "S2": "prompts that spell special tokens; ids that the tokenizer does not have",
     "S3": "control characters to the terminal, markup into HTML",

@@ -19,7 +19,7 @@ from lm import checkpoint as ckpt
 from lm import evaluate, generate, sampling, stories, train
 from lm.api import LanguageModel
 from lm.cli import escape
-from lm.config import ConfigError
+from lm.config import ConfigError, UserError
 from lm.data import TokenFileError
 from lm.plot import read_metrics
 from lm.sampling import Sampling, generate_ids
@@ -178,14 +178,14 @@ def test_attributes_and_errors(model: LanguageModel, run: Path, tmp_path: Path) 
     shutil.copytree(run, bare)
     shutil.rmtree(bare / "tokenizer")
     other = lm.load(bare, device="cpu")
-    with pytest.raises(ConfigError, match="cannot turn ids into text"):
+    with pytest.raises(UserError, match="cannot turn ids into text"):
         other.generate("x")
     assert other.logits([1, 2]).shape == (2, 300)
     assert lm.load(bare, device="cpu", tokenizer=run / "tokenizer").generate("The", 5) == model.generate(
         "The", 5
     )
     Tokenizer.train_from_iterator(["abc"], 257, special_tokens=["<|endoftext|>"]).save(tmp_path / "other")
-    with pytest.raises(ConfigError, match="another tokenizer"):
+    with pytest.raises(UserError, match="another tokenizer"):
         lm.load(run, tokenizer=tmp_path / "other")
 
 
@@ -213,7 +213,7 @@ def test_evaluate_is_what_the_command_prints(
     sidecar = json.loads((run.parent / "t.bin.json").read_text())
     shutil.copy(tokens, tmp_path / "x.bin")
     (tmp_path / "x.bin.json").write_text(json.dumps(sidecar | {"tokenizer_sha256": "u" * 64}))
-    with pytest.raises(ConfigError, match="another tokenizer"):
+    with pytest.raises(UserError, match="another tokenizer"):
         model.evaluate(tmp_path / "x.bin")
     (tmp_path / "x.bin.json").write_text(json.dumps(sidecar | {"vocab_size": 999}))
     with pytest.raises(TokenFileError, match="vocabulary of 999"):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from lm import checkpoint as ckpt
+from lm import folders
 from lm.model import TransformerLM
 from lm_tools import tiny_model
 from safetensors.torch import load_file, save_file
@@ -154,12 +155,12 @@ def test_every_write_failing_leaves_the_old_one(tmp_path: Path, monkeypatch: pyt
 
 
 def test_run_folder(tmp_path: Path) -> None:
-    assert ckpt.run_folder("runs/x/ckpt.pt") == Path("runs/x")
-    assert ckpt.run_folder("runs/x") == Path("runs/x")
-    assert ckpt.run_folder("runs/v1.5") == Path("runs/v1.5")
+    assert folders.run_folder("runs/x/ckpt.pt") == Path("runs/x")
+    assert folders.run_folder("runs/x") == Path("runs/x")
+    assert folders.run_folder("runs/v1.5") == Path("runs/v1.5")
     odd = tmp_path / "odd.pt"
     odd.mkdir()
-    assert ckpt.run_folder(odd) == odd
+    assert folders.run_folder(odd) == odd
 
 
 @pytest.mark.fault("L5")
@@ -167,15 +168,15 @@ def test_replace_file_keeps_the_old_content_on_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "x"
-    ckpt.replace_file(path, b"old")
+    folders.replace_file(path, b"old")
 
     def failing(path: Path, content: bytes) -> None:
         path.write_bytes(b"ne")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(ckpt, "write_file", failing)
+    monkeypatch.setattr(folders, "write_file", failing)
     with pytest.raises(OSError, match="No space"):
-        ckpt.replace_file(path, b"new")
+        folders.replace_file(path, b"new")
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["x"]
     shutil.rmtree(tmp_path)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from lm import train
-from lm.config import FIELDS, ConfigError, from_values, preset_names, read_toml, resolve
+from lm.config import FIELDS, ConfigError, UserError, from_values, preset_names, read_toml, resolve
 
 REFERENCE = (
     "--train_bin t.bin --valid_bin v.bin --vocab_size 10000 --context_length 256 --batch_size 16 "
@@ -99,27 +99,33 @@ def test_bad_values(values: dict[str, object], message: str) -> None:
 
 @pytest.mark.fault("L10")
 @pytest.mark.parametrize(
-    "arguments",
+    ("code", "line"),
     [
-        ["--no-such-flag"],
-        ["--lr", "fast"],
-        ["--device", "tpu"],
-        ["--preset", "nope"],
-        ["--config", "missing.toml"],
-        ["--num-heads", "7"],
-        [],
-        ["--train-bin", "missing.uint16.bin", "--valid-bin", "missing.uint16.bin"],
-        ["--resume", "--ckpt-path", "nowhere"],
-        ["--device", "mps", "--train-bin", "x", "--valid-bin", "y"],
+        (2, "--no-such-flag"),
+        (2, "--lr fast"),
+        (2, "--device tpu"),
+        (2, "--preset nope"),
+        (1, "--config missing.toml"),
+        (2, "--num-heads 7"),
+        (2, ""),
+        (1, "--train-bin missing.uint16.bin --valid-bin missing.uint16.bin"),
+        (1, "--resume --ckpt-path nowhere --train-bin x --valid-bin x --vocab-size 9"),
+        (2, "--device mps --check"),
     ],
 )
-def test_exit_code_two(
-    arguments: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_exit_codes(
+    code: int,
+    line: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """2 for flags and settings, 1 for files; nothing is left."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as caught:
-        train.main(arguments)
-    assert caught.value.code == 2
+        train.main(line.split())
+    assert caught.value.code == code
+    assert not list(tmp_path.iterdir())
     err = capsys.readouterr().err
     assert err.startswith("python -m lm.train: ")
     assert "Traceback" not in err
@@ -143,5 +149,5 @@ def test_toml_errors(tmp_path: Path) -> None:
     file.write_text("lr = = 3")
     with pytest.raises(ConfigError, match="is not TOML"):
         read_toml(file)
-    with pytest.raises(ConfigError, match="cannot read"):
+    with pytest.raises(UserError, match="cannot read"):
         read_toml(tmp_path)

@@ -6,21 +6,31 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lm import __main__ as first
-from lm import evaluate, generate, stories, train
+from lm import __main__ as command
+from lm import evaluate, evaluation, first, generate, stories, train
 from lm.data import TokenFile
 from lm.plot import read_metrics
+from lm.tokenizer import find_tokenizer
 from lm_tools import TINY
 
+SHORT = ["--minutes", "0.001", "--device", "cpu", "--threads", "1"]
 
-def test_first_minute(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+
+@pytest.fixture
+def tiny_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A model of one thin layer, in an empty working directory."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(
-        first, "SMALL", {**first.SMALL, "d_model": 16, "num_layers": 1, "d_ff": 16, "num_heads": 2}
-    )
-    assert first.main(["--minutes", "0.001", "--device", "cpu", "--threads", "1"]) == 0
+    tiny = {"d_model": 16, "num_layers": 1, "d_ff": 16, "num_heads": 2}
+    monkeypatch.setattr(first, "SMALL", {**first.SMALL, **tiny})
+    return tmp_path
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_first_minute(tiny_first: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(SHORT) == 0
     out = capsys.readouterr().out
     for part in (
         "synthetic stories",
@@ -31,22 +41,65 @@ def test_first_minute(
         "lm.download",
     ):
         assert part in out
-    run = tmp_path / "runs/first/run"
+    run = tiny_first / "runs/first"
     assert (run / "loss_curve.png").exists()
     assert (run / "tokenizer/tokenizer.json").exists()
     assert len(list((run / "samples").iterdir())) == 4
-    assert (
-        first.main(["--minutes", "0.001", "--device", "cpu", "--threads", "1"]) == 0
-    )  # again, over the old one
-    capsys.readouterr()
-    assert evaluate.main(["--ckpt", str(run), "--bin", "runs/first/valid.bin", "--device", "cpu"]) == 0
+    assert evaluate.main(["--ckpt", str(run), "--bin", "runs/first/data/valid.bin", "--device", "cpu"]) == 0
     whole = read_metrics(run / "metrics.jsonl")[-1]
     assert capsys.readouterr().out.split()[1] == f"{whole['whole_valid_loss']:.4f}"
     assert generate.main(["--ckpt", str(run), "--max-tokens", "9", "--prompt", "", "--device", "cpu"]) == 0
+
+
+@pytest.mark.fault("L13")
+def test_a_second_first_minute_keeps_the_first(tiny_first: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Done: another folder, or a refusal where the folder was named. Stopped: continued."""
+    assert command.main(SHORT) == 0
+    run = tiny_first / "runs/first"
+    before = content(run)
+    assert command.main(SHORT) == 0
+    assert "runs/first is kept" in capsys.readouterr().out
+    assert content(run) == before
+    assert (tiny_first / "runs/first-2/loss_curve.png").exists()
+    with pytest.raises(SystemExit) as caught:
+        command.main([*SHORT, "--out", "runs/first"])
+    assert caught.value.code == 1
+    assert "`--overwrite`" in capsys.readouterr().err
+    assert content(run) == before
+    # As if it had been stopped early.
+    settings = (run / "config.toml").read_text()
+    (run / "config.toml").write_text(settings.replace("max_iters = 20", "max_iters = 22"))
+    assert command.main([*SHORT, "--out", "runs/first"]) == 0
+    assert "runs/first was stopped" in capsys.readouterr().out
+    assert read_metrics(run / "metrics.jsonl")[-1]["step"] == 22
+    (run / "notes.txt").write_text("mine")
+    assert command.main([*SHORT, "--out", "runs/first", "--overwrite"]) == 0
+    assert read_metrics(run / "metrics.jsonl")[-1]["step"] == 20
+    assert (run / "notes.txt").read_text() == "mine"
+    with pytest.raises(SystemExit):
+        command.main([*SHORT, "--out", str(tiny_first), "--overwrite"])
+    assert (run / "notes.txt").exists()
+
+
+def test_first_minute_refuses(tiny_first: Path) -> None:
     for bad in (["--minutes", "0"], ["--minutes", "nan"], ["--megabytes", "-1"]):
         with pytest.raises(SystemExit) as caught:
-            first.main(bad)
+            command.main(bad)
         assert caught.value.code == 2
+    assert not (tiny_first / "runs").exists()
+
+
+def test_a_first_minute_that_ends_before_training_leaves_nothing(
+    tiny_first: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(first, "configure", interrupted)
+    with pytest.raises(SystemExit) as caught:
+        command.main(SHORT)
+    assert caught.value.code == 130
+    assert not (tiny_first / "runs/first").exists()
 
 
 def test_real_text_is_taken_if_it_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -70,17 +123,17 @@ def test_bytes_by_tokenizer_and_by_sidecar_agree(tmp_path: Path) -> None:
     tokenizer.encode_file([text], tmp_path / "t.bin")
     tokenizer.save(tmp_path / "tok")
     tokens = TokenFile(tmp_path / "t.bin", vocab_size=300)
-    lengths = evaluate.count_bytes(tokenizer, 300)
-    ids = np.asarray(tokens.read(0, tokens.num_tokens))
+    lengths = evaluation.count_bytes(tokenizer, 300)
+    ids = np.concatenate([shard.ids for shard in tokens.shards])
     assert lengths[ids].sum() == text.stat().st_size
-    assert evaluate.bytes_by_sidecar(tokens, len(ids)) == text.stat().st_size
-    found, note = evaluate.find_tokenizer(None, tokens)
+    assert evaluation.bytes_by_sidecar(tokens, len(ids)) == text.stat().st_size
+    found, note = find_tokenizer(None, tokens)
     assert found == tokenizer
     assert "tok" in note
     other = Tokenizer.train([text], vocab_size=290, special_tokens=["<|endoftext|>"])
     other.save(tmp_path / "other")
     with pytest.raises(ValueError, match="made with another tokenizer"):
-        evaluate.find_tokenizer(tmp_path / "other", tokens)
+        find_tokenizer(tmp_path / "other", tokens)
     run = [
         "--train-bin",
         str(tmp_path / "t.bin"),

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lm import api, cli, download, evaluate, generate, plot, sampling, stories, text, train
+from lm import api, cli, download, evaluate, evaluation, generate, plot, sampling, stories, text, train
 from lm.config import ConfigError
 from lm.data import TokenFile, TokenFileError
 from lm.model import TransformerLM
@@ -39,7 +39,7 @@ def test_every_token_but_the_first_is_scored_once(tmp_path: Path, num_tokens: in
     model = TransformerLM(tiny_model()).eval()
     ids = np.random.default_rng(0).integers(0, 50, num_tokens)
     file = TokenFile(write_tokens(tmp_path / "x.bin", ids))
-    found = evaluate.evaluate(model, file, CPU, batch_size=3)
+    found = evaluation.evaluate(model, file, CPU, batch_size=3)
     total = 0.0
     for start in range(0, num_tokens - 1, 8):
         window = torch.from_numpy(ids[start : start + 9])
@@ -50,7 +50,7 @@ def test_every_token_but_the_first_is_scored_once(tmp_path: Path, num_tokens: in
     assert found.perplexity == pytest.approx(math.exp(found.loss))
     assert found.bits_per_byte == pytest.approx(found.loss / math.log(2) / 3)  # three bytes a token
     lengths = np.full(50, 2)
-    counted = evaluate.evaluate(model, file, CPU, byte_lengths=lengths)
+    counted = evaluation.evaluate(model, file, CPU, byte_lengths=lengths)
     assert counted.bits_per_byte == pytest.approx(found.loss / math.log(2) / 2)
     assert not model.training
 
@@ -69,17 +69,17 @@ def test_evaluation_line_and_exit_codes(tmp_path: Path, capsys: pytest.CaptureFi
     sampled = float(capsys.readouterr().out.splitlines()[1].split()[1])
     assert sampled == pytest.approx(rows[-1]["whole_valid_loss"], abs=0.1)
     other = write_tokens(tmp_path / "o.bin", np.arange(20), tokenizer_sha256="u" * 64)
-    for arguments in (
-        ["--ckpt", str(tmp_path / "none"), "--bin", "x"],
-        ["--ckpt", str(run), "--bin", str(tmp_path / "none.uint16.bin")],
-        ["--ckpt", str(run), "--bin", str(tmp_path)],
-        ["--ckpt", str(run), "--bin", str(other)],
-        ["--ckpt", str(run), "--bin", str(config.data.valid_bin), "--batch-size", "0"],
-        ["--ckpt", str(run)],
+    for code, arguments in (
+        (1, ["--ckpt", str(tmp_path / "none"), "--bin", "x"]),
+        (1, ["--ckpt", str(run), "--bin", str(tmp_path / "none.uint16.bin")]),
+        (1, ["--ckpt", str(run), "--bin", str(tmp_path)]),
+        (1, ["--ckpt", str(run), "--bin", str(other)]),
+        (2, ["--ckpt", str(run), "--bin", str(config.data.valid_bin), "--batch-size", "0"]),
+        (2, ["--ckpt", str(run)]),
     ):
         with pytest.raises(SystemExit) as caught:
             evaluate.main(arguments)
-        assert caught.value.code == 2, arguments
+        assert caught.value.code == code, arguments
         assert "Traceback" not in capsys.readouterr().err
 
 
@@ -87,11 +87,11 @@ def test_evaluation_line_and_exit_codes(tmp_path: Path, capsys: pytest.CaptureFi
 def test_one_token_is_nothing_to_predict(tmp_path: Path) -> None:
     file = TokenFile(write_tokens(tmp_path / "x.bin", np.array([1])))
     with pytest.raises(TokenFileError, match="nothing to predict"):
-        evaluate.evaluate(TransformerLM(tiny_model()), file, CPU)
+        evaluation.evaluate(TransformerLM(tiny_model()), file, CPU)
 
 
 def test_byte_table_counts_special_tokens() -> None:
-    table = evaluate.count_bytes(ByteTokenizer(), 260)  # type: ignore[arg-type]
+    table = evaluation.count_bytes(ByteTokenizer(), 260)  # type: ignore[arg-type]
     assert table[:256].tolist() == [1] * 256
     assert table[256] == len("<|endoftext|>")
     assert table[257:].tolist() == [0, 0, 0]
@@ -103,7 +103,7 @@ def test_evaluation_leaves_the_precision_as_it_was() -> None:
     model = TransformerLM(tiny_model())
     set_precision("bf16", CPU)
     try:
-        with evaluate.evaluating(model):
+        with evaluation.evaluating(model):
             assert torch.backends.mkldnn.matmul.fp32_precision == "ieee"  # type: ignore[attr-defined]
         assert torch.backends.mkldnn.matmul.fp32_precision == "bf16"  # type: ignore[attr-defined]
     finally:
@@ -223,7 +223,7 @@ def test_generate_command(
     command = ["--ckpt", str(run), "--prompt", "Hi\x1b", "--max-tokens", "5", "--device", "cpu"]
     with pytest.raises(SystemExit) as caught:
         generate.main(command)
-    assert caught.value.code == 2
+    assert caught.value.code == 1
     assert "another tokenizer" in capsys.readouterr().err
     monkeypatch.setattr(ByteTokenizer, "sha256", "t" * 64)
     assert generate.main(command) == 0
@@ -231,9 +231,19 @@ def test_generate_command(
     assert first.startswith("Hi\\x1b")
     assert generate.main(command) == 0
     assert capsys.readouterr().out == first
+    assert generate.main([*command, "--num-samples", "2"]) == 0
+    assert [line for line in capsys.readouterr().out.splitlines() if " of 2, seed" in line] == [
+        "[1 of 2, seed 0]",
+        "[2 of 2, seed 1]",
+    ]
+    assert generate.main([*command, "--num-samples", "2", "--temperature", "0"]) == 0
+    out, err = capsys.readouterr()
+    assert out.count("Hi") == 1
+    assert "samples are equal" in err
     with pytest.raises(SystemExit) as caught:
         generate.main([*command, "--top-p", "2", "--temperature", "-1"])
     assert caught.value.code == 2
+    assert "`--top-p` is 2.0" in capsys.readouterr().err
 
 
 # -- stories, curves, download --
@@ -317,15 +327,24 @@ def test_download(
 ) -> None:
     address, files = hub
     command = ["tinystories", "--out", str(tmp_path), "--endpoint", address]
-    assert download.main([*command, "--split", "valid"]) == 1
+    with pytest.raises(SystemExit) as caught:
+        download.main([*command, "--split", "valid"])
+    assert caught.value.code == 1
     err = capsys.readouterr().err
-    assert err.splitlines()[-1].startswith("python -m lm.download: cannot fetch tinystories")
+    assert err.splitlines()[-1].startswith("python -m lm.download: cannot fetch TinyStories")
     assert "Traceback" not in err
     for name in download.FILES.values():
         files[f"/datasets/{download.DATASET}/resolve/main/{name}"] = f"{name} Once upon a time".encode() * 99
     assert download.main(command) == 0
     for name in download.FILES.values():
         assert (tmp_path / name).read_bytes() == f"{name} Once upon a time".encode() * 99
+    own = tmp_path / download.FILES["valid"]
+    own.write_text("mine")
+    assert download.main(command) == 0
+    assert own.read_text() == "mine"  # kept
+    assert "`--overwrite` fetches it again" in capsys.readouterr().out
+    assert download.main([*command, "--overwrite"]) == 0
+    assert own.read_bytes() == f"{own.name} Once upon a time".encode() * 99
 
 
 def test_download_without_a_network(
@@ -335,7 +354,9 @@ def test_download_without_a_network(
         raise ConnectionError("[Errno 111] Connection refused\nand a long story")
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", unreachable)
-    assert download.main(["tinystories", "--out", str(tmp_path)]) == 1
+    with pytest.raises(SystemExit) as caught:
+        download.main(["tinystories", "--out", str(tmp_path)])
+    assert caught.value.code == 1
     assert capsys.readouterr().err.count("\n") == 1
     with pytest.raises(SystemExit) as caught:
         download.main(["no-such-set"])

@@ -214,5 +214,5 @@ def test_names_of_token_files_that_are_none(tmp_path: Path, value: Any) -> None:
     with pytest.raises(ConfigError, match="`--train-bin` is "):
         from_values({"train_bin": value})
     (tmp_path / "c.toml").write_text(f"train_bin = {value if not isinstance(value, dict) else '{a = 1}'}\n")
-    with pytest.raises(ConfigError, match="`--train-bin` is "):
+    with pytest.raises(ConfigError, match=r"c\.toml:1: `train_bin` is "):
         train.settle({}, None, str(tmp_path / "c.toml"), None)

@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 import torch
-from lm import attention, devices, train, trainer
+from lm import attention, devices, runlog, train, trainer
 from lm import checkpoint as ckpt
-from lm.config import ConfigError, OptimConfig, from_values
+from lm.config import ConfigError, OptimConfig, UserError, from_values
 from lm.data import TokenFileError
+from lm.outputs import OutputError
 from lm.plot import read_metrics
 from lm_tools import ByteTokenizer, tiny_config, tiny_data, tiny_model, write_tokens
 
@@ -72,7 +73,7 @@ def test_whole_run_writes_its_files(tmp_path: Path, capsys: pytest.CaptureFixtur
     out = capsys.readouterr().out
     for part in (
         "parameters",
-        "self-test",
+        "device    cpu, 1 CPU thread, torch",
         "validation loss",
         "bits_per_byte",
         "python -m lm.generate --ckpt",
@@ -208,18 +209,22 @@ def test_resume_from_flags_alone_and_longer(tmp_path: Path, capsys: pytest.Captu
     assert train.main(["--resume", "--ckpt_path", str(run), "--max-iters", "15"]) == 0
     assert final(run).step == 15
     assert [r["step"] for r in rows(run) if "loss" in r] == [3, 6, 9, 12, 15]
-    assert "schedule stays" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    for line in ("max_iters: 12 -> 15", "cosine_cycle_iters: 12 -> 15", "warmup_iters: 1 -> 2"):
+        assert f"changed since the checkpoint: {line}" in out
+    assert "learning rate of 0" not in out
+    assert read_metrics(run / "metrics.jsonl")[-1]["step"] == 15
 
 
 @pytest.mark.fault("L11")
 def test_a_folder_with_a_run_is_not_trained_over(tmp_path: Path) -> None:
     run = train.train(tiny_config(tmp_path))
-    with pytest.raises(ConfigError, match=r"`--resume`, or `--overwrite`"):
+    with pytest.raises(OutputError, match=r"`--resume`, or `--overwrite`"):
         train.train(tiny_config(tmp_path))
     train.train(tiny_config(tmp_path, max_iters=3), overwrite=True)
     assert final(run).step == 3
     for options in ({"resume": "auto"}, {"overwrite": True}):
-        with train.lock(run), pytest.raises(ConfigError, match="another process"):
+        with runlog.lock(run), pytest.raises(UserError, match="another process"):
             train.train(tiny_config(tmp_path), **options)
     assert final(run).step == 3  # of a run that another process trains, nothing is removed
 

@@ -19,7 +19,6 @@ import pytest
 from conftest import GOLDEN
 from tinybpe import Tokenizer
 from tinybpe.cli import main as tinybpe
-from waiting import row
 
 SPECIAL = "<|endoftext|>"
 TINY = (
@@ -246,7 +245,7 @@ def desk(pristine: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     ("command", "code", "fragments"),
-    [row(*mistake, name=mistake[0].replace(TINY, "...")) for mistake in MISTAKES],
+    [pytest.param(*mistake, id=mistake[0].replace(TINY, "...")) for mistake in MISTAKES],
 )
 def test_mistake(
     pristine: Path,

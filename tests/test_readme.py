@@ -14,7 +14,6 @@ import pytest
 from conftest import ROOT
 from tinybpe.cli import build_parser
 from tinybpe.cli import main as tinybpe
-from waiting import row
 
 COMMANDS_OF_LM = [
     path.stem for path in (ROOT / "python/lm").glob("*.py") if "\nif __name__ ==" in path.read_text()
@@ -53,7 +52,7 @@ def program(words: list[str]) -> str:
 
 
 OURS = [
-    row(words, name=shlex.join(words))
+    pytest.param(words, id=shlex.join(words))
     for document in ("README.md", "CONTRIBUTING.md")
     for words in shell_commands(document)
     if program(words)

@@ -33,7 +33,8 @@ def load(
 
     Raises:
         CheckpointError: There is no checkpoint, or it is damaged.
-        ConfigError: No such device, or a tokenizer that is not the model's.
+        UserError: A tokenizer that is not the model's.
+        ConfigError: No such device.
     """
     from lm.api import LanguageModel
 

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, overload
 import torch
 from torch import Tensor
 
-from lm import checkpoint as ckpt
-from lm.config import ConfigError, ModelConfig
+from lm.checkpoint import load_model
+from lm.config import ConfigError, ModelConfig, UserError
 from lm.data import TokenFile
 from lm.devices import pick_device
-from lm.evaluate import Evaluation, count_bytes, evaluate, evaluating, find_tokenizer
-from lm.sampling import Sampling
+from lm.evaluation import Evaluation, count_bytes, evaluate, evaluating
+from lm.folders import find, find_best
+from lm.sampling_settings import Sampling
 from lm.text import stop_strings, stream_texts
 from lm.token_files import Given
+from lm.tokenizer import find_tokenizer
 
 if TYPE_CHECKING:
     from tinybpe import Tokenizer
@@ -40,13 +42,13 @@ class LanguageModel:
     ) -> None:
         """See `lm.load`."""
         self.device = pick_device(device)
-        found = ckpt.find_best(run) if best else ckpt.find(run)
-        model, checkpoint, self.path = ckpt.load_model(found)
+        found = find_best(run) if best else find(run)
+        model, checkpoint, self.path = load_model(found)
         self.step = checkpoint.step
         held, self.tokenizer_note = find_tokenizer(tokenizer, None, self.path.parent.parent / "tokenizer")
         self.tokenizer_sha256: str | None = checkpoint.state.get("tokenizer_sha256")
         if held is not None and self.tokenizer_sha256 not in (None, held.sha256):
-            raise ConfigError(f"the model was trained with another tokenizer than this {self.tokenizer_note}")
+            raise UserError(f"the model was trained with another tokenizer than this {self.tokenizer_note}")
         self.held_tokenizer = held
         self.model = model.to(self.device)
         self.config: ModelConfig = model.config
@@ -57,9 +59,9 @@ class LanguageModel:
 
     @property
     def tokenizer(self) -> "Tokenizer":
-        """The tokenizer of the run; ConfigError if there is none."""
+        """The tokenizer of the run; UserError if there is none."""
         if self.held_tokenizer is None:
-            raise ConfigError(f"cannot turn ids into text: {self.tokenizer_note}")
+            raise UserError(f"cannot turn ids into text: {self.tokenizer_note}")
         return self.held_tokenizer
 
     @overload
@@ -163,11 +165,11 @@ class LanguageModel:
         Raises:
             OSError: A file is not there.
             TokenFileError: A file cannot be used, or holds fewer than two tokens.
-            ConfigError: The file was made with another tokenizer than the model's.
+            UserError: The file was made with another tokenizer than the model's.
         """
         file = TokenFile(tokens, dtype=dtype, vocab_size=self.config.vocab_size)
         if len({self.tokenizer_sha256, file.tokenizer_sha256} - {None}) > 1:
-            raise ConfigError(f"{file.name} was made with another tokenizer than the model's")
+            raise UserError(f"{file.name} was made with another tokenizer than the model's")
         tokenizer, _ = (self.held_tokenizer, "") if self.held_tokenizer else find_tokenizer(None, file)
         lengths = count_bytes(tokenizer, self.config.vocab_size) if tokenizer else None
         return evaluate(self.model, file, self.device, batch_size=batch_size, byte_lengths=lengths)

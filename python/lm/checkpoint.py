@@ -26,17 +26,22 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from lm.config import ConfigError, ModelConfig, UserError
+from lm.config import ConfigError, ModelConfig
+from lm.folders import (
+    FILES,
+    FORMAT,
+    VERSION,
+    CheckpointError,
+    find,
+    flush_folder,
+    read_state,
+    state_digest,
+    steps,
+    write_file,
+)
 from lm.model import TransformerLM
 
-FORMAT, VERSION = "lm-checkpoint", 1
-FILES = ("model", "optimizer")
 MAX_CONTEXT_LENGTH = 1 << 22  # no tensor confirms it, and the rotary tables grow with it
-FILE_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
-
-
-class CheckpointError(UserError):
-    """A checkpoint that is damaged, or does not belong to this run."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -53,51 +58,11 @@ class Checkpoint:
         return int(self.state["step"])
 
 
-def run_folder(ckpt_path: str | Path) -> Path:
-    """Return the run folder of a `--ckpt-path`: of a file name such as runs/x/ckpt.pt the folder it is in."""
-    path = Path(ckpt_path)
-    return path.parent if path.suffix in FILE_SUFFIXES and not path.is_dir() else path
-
-
 def digest(tensor: Tensor) -> str:
     """Return the SHA-256 of a CPU tensor's type, shape and bytes."""
     hasher = hashlib.sha256(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
     hasher.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return hasher.hexdigest()
-
-
-def state_digest(state: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of a state, its own digest left out."""
-    rest = {key: value for key, value in state.items() if key != "sha256"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Write a file and flush it to the disk."""
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name beside it and rename it: readers see the old content or the new."""
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    try:
-        write_file(temporary, content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def flush_folder(path: Path) -> None:
-    """Flush the names in a folder to the disk, where the system can."""
-    with contextlib.suppress(OSError):
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def save(run: Path, checkpoint: Checkpoint) -> Path:
@@ -123,11 +88,6 @@ def save(run: Path, checkpoint: Checkpoint) -> Path:
         for path in (temporary, old):
             shutil.rmtree(path, ignore_errors=True)
     return target
-
-
-def steps(run: Path) -> list[Path]:
-    """Return the checkpoint folders of a run, oldest first."""
-    return sorted(p for p in (run / "checkpoints").glob("step-*") if p.is_dir())
 
 
 def prune(run: Path, keep_last: int, best: int | None) -> None:
@@ -165,27 +125,6 @@ def load(folder: Path) -> Checkpoint:
     return Checkpoint(**parts, state=state)
 
 
-def read_state(folder: Path) -> dict[str, Any]:
-    """Read and check `state.json`; CheckpointError if it is damaged or not of a checkpoint."""
-    path, fits = folder / "state.json", CheckpointError.unless
-    try:
-        state = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} is missing: {folder} is not a checkpoint") from None
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is damaged: {error}") from None
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise CheckpointError(f"{path} is not the state of a checkpoint")
-    version, step, tensors = (state.get(name) for name in ("version", "step", "tensors"))
-    fits(version == VERSION, f"{path} has version {version}, this program reads version {VERSION}")
-    fits(state.get("sha256") == state_digest(state), f"{path} is damaged: its digest does not match")
-    # A digest that fits says that nothing was damaged, not that this program wrote it.
-    fits(type(step) is int and step >= 0, f"{path} has step {step!r}, expected a whole number from 0")
-    digests = [tensors.get(name) if isinstance(tensors, dict) else None for name in FILES]
-    fits(all(isinstance(part, dict) for part in digests), f"{path} has no digests of the tensors")
-    return state
-
-
 def load_weights(model: TransformerLM, tensors: Mapping[str, Tensor], where: Path) -> None:
     """Copy weights into a model; CheckpointError naming each that is missing, unknown or of another shape."""
     own = dict(model.named_parameters())
@@ -198,28 +137,6 @@ def load_weights(model: TransformerLM, tensors: Mapping[str, Tensor], where: Pat
     if faults:
         raise CheckpointError(f"{where} does not fit the model: tensor " + "; tensor ".join(sorted(faults)))
     model.load_state_dict(tensors)
-
-
-def find(path: str | Path) -> Path:
-    """Return the checkpoint folder meant by a path to it, to a file in it, or to a run (its newest)."""
-    folder = Path(path) if Path(path).is_dir() else run_folder(path)
-    if (folder / "state.json").exists():
-        return folder
-    if found := steps(folder):
-        return found[-1]
-    raise CheckpointError(f"no checkpoint in {folder}")
-
-
-def find_best(path: str | Path) -> Path:
-    """Return the checkpoint of the lowest validation loss in a run; CheckpointError if there is none."""
-    newest = find(path)
-    best = read_state(newest).get("best")
-    if not best:
-        raise CheckpointError(f"{newest} names no best checkpoint: the run was not evaluated before it")
-    folder = newest.with_name(f"step-{best[1]:08d}")
-    if not folder.is_dir():
-        raise CheckpointError(f"{folder}, the best checkpoint, is not there any more")
-    return folder
 
 
 def load_model(path: str | Path) -> tuple[TransformerLM, Checkpoint, Path]:
@@ -244,8 +161,3 @@ def load_model(path: str | Path) -> tuple[TransformerLM, Checkpoint, Path]:
     averages = {name: checkpoint.optimizer.get(f"{name}.ema", t) for name, t in checkpoint.model.items()}
     load_weights(model, averages, folder)
     return model.eval(), checkpoint, folder
-
-
-def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return a line for each setting that is not what it was."""
-    return [f"{k}: {then.get(k)} -> {now[k]}" for k in now if then.get(k) != now[k]]

@@ -13,12 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from lm import checkpoint as ckpt
+from lm import folders
 from lm.cli import Parser, clear_errors
-from lm.config import ConfigError, ModelConfig, Values, read_toml
-from lm.model import TransformerLM
+from lm.config import UserError, Values, read_toml
+from lm.outputs import OVERWRITE, output
 from lm.plot import Curves, Points, draw_picture, read_metrics, series
 
 # Settings that say where a run is or how it was watched, not what it learns.
@@ -29,27 +27,18 @@ WHERE = {
 
 
 class Run:
-    """A run as its folder tells of it; ConfigError if there is none."""
+    """A run as its folder tells of it; UserError if there is none."""
 
     def __init__(self, folder: Path, name: str) -> None:
-        if not folder.is_dir():
-            raise ConfigError(f"there is no folder {folder}")
         self.name, self.rows = name, read_metrics(folder / "metrics.jsonl")
         if not self.rows:
-            raise ConfigError(f"{folder} holds no run: its metrics.jsonl has no rows or is not there")
+            raise UserError(f"{folder} holds no run: its metrics.jsonl has no rows or is not there")
         self.settings: Values = read_toml(folder / "config.toml") if (folder / "config.toml").exists() else {}
         self.last = {key: value for row in self.rows for key, value in row.items() if value is not None}
-        newest = ckpt.steps(folder)[-1:]
-        state = ckpt.read_state(newest[0]) if newest else {}
+        newest = folders.steps(folder)[-1:]
+        state = folders.read_state(newest[0]) if newest else {}
+        self.num_parameters: int | None = state.get("num_parameters")
         self.tokenizer = state.get("tokenizer_sha256") or self.settings.get("vocab_size")
-
-    def num_parameters(self) -> int | None:
-        """Return the number of trained numbers, None if the settings are not there."""
-        sizes = {k: v for k, v in self.settings.items() if k in ModelConfig.__dataclass_fields__}
-        if not sizes:
-            return None
-        with torch.device("meta"):  # shapes alone, no memory
-            return TransformerLM(ModelConfig(**sizes)).num_parameters()
 
     def bits_per_nat(self) -> float | None:
         """Return what turns a loss per token into bits per byte of text, None if bytes are not known."""
@@ -66,7 +55,7 @@ def different(runs: Sequence[Run]) -> dict[str, list[Any]]:
     """Return the settings in which the runs differ, with the value of each run."""
     names = dict.fromkeys(name for run in runs for name in run.settings if name not in WHERE)
     values = {name: [run.settings.get(name) for run in runs] for name in names}
-    values["parameters"] = [run.num_parameters() for run in runs]
+    values["parameters"] = [run.num_parameters for run in runs]
     return {name: each for name, each in values.items() if any(value != each[0] for value in each)}
 
 
@@ -96,11 +85,11 @@ def losses(runs: Sequence[Run]) -> list[list[Any]]:
 
 
 def draw(path: Path, runs: Sequence[Run]) -> None:
-    """Draw the curves, in bits per byte where tokenizers differ; ConfigError if a run knows no bytes then."""
+    """Draw the curves, in bits per byte where tokenizers differ; UserError if a run knows no bytes then."""
     title, ylabel, scales = "Training and validation loss", "loss, nats per token", [1.0] * len(runs)
     if len({run.tokenizer for run in runs}) > 1:
         if unknown := [run.name for run in runs if run.bits_per_nat() is None]:
-            raise ConfigError(
+            raise UserError(
                 f"the runs have different tokenizers, so their losses per token do not compare, and "
                 f"{unknown[0]} has no bits per byte: train it with `--tokenizer`"
             )
@@ -117,13 +106,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
     parser = Parser("python -m lm.compare", description="Curves of runs in one picture, and tables.")
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run folder")
-    parser.add_argument("--out", default="compare.png", help="picture to write (default compare.png)")
+    parser.add_argument("--out", default="compare.png", help="picture to write")
+    parser.add_argument("--overwrite", action="store_true", help=OVERWRITE)
     args = parser.parse_args(argv)
     with clear_errors(parser.prog):
-        folders = [ckpt.run_folder(run).absolute() for run in args.runs]
-        common = os.path.commonpath([folder.parent for folder in folders])
-        runs = [Run(folder, os.path.relpath(folder, common)) for folder in folders]
-        draw(Path(args.out), runs)
+        paths = [folders.existing_run(run).absolute() for run in args.runs]
+        common = os.path.commonpath([path.parent for path in paths])
+        runs = [Run(path, os.path.relpath(path, common)) for path in paths]
+        read = [path for run in paths for path in run.iterdir()]
+        with output(Path(args.out), inputs=read, overwrite=args.overwrite) as picture:
+            draw(picture, runs)
         print(*columns(losses(runs)), sep="\n")
         if found := different(runs):
             table = [["what differs", *(run.name for run in runs)]]

@@ -1,25 +1,31 @@
-"""Settings: four dataclasses, the flags generated from them, TOML files and presets.
+"""Settings: four dataclasses, TOML files and presets; `flags.py` makes the flags.
 
 Where a value comes from, strongest first: a flag, the file of `--config`, the preset, the default beside the
 field. Every problem found is listed in one message, before anything is allocated.
 """
 
-import argparse
 import dataclasses
 import json
 import math
+import re
 import tomllib
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lm.hints import meant
+
 PRESETS = Path(__file__).parent / "presets"
+DEVICES = ("auto", "cpu", "cuda", "mps")
 Values = dict[str, Any]  # settings by name, of all sections
 
 
 class UserError(ValueError):
-    """What the user can mend; commands end with the message and exit code 2."""
+    """What the user can mend; commands end with the message and `exit_code`: 1, what files hold is wrong."""
+
+    exit_code = 1
 
     @classmethod
     def unless(cls, fits: bool, message: str) -> None:
@@ -29,7 +35,9 @@ class UserError(ValueError):
 
 
 class ConfigError(UserError):
-    """Settings that cannot be used; the message lists every problem."""
+    """Settings that cannot be used, as wrong flags cannot; the message lists every problem."""
+
+    exit_code = 2
 
     def __init__(self, *problems: str) -> None:
         self.problems = problems
@@ -52,8 +60,11 @@ def field_types(f: dataclasses.Field[Any]) -> tuple[type, ...]:
     return typing.get_args(f.type) or (typing.cast(type, f.type),)
 
 
-def fault(f: dataclasses.Field[Any], value: Any) -> list[str]:
-    """Return what is wrong with a value, if anything: its type, its range, its choices."""
+def fault(f: dataclasses.Field[Any], value: Any, name: str | None = None) -> list[str]:
+    """Return what is wrong with a value, if anything: its type, its range, its choices.
+
+    `name` is what the value was given as, if not as the flag.
+    """
     allowed, choices, low = field_types(f), f.metadata["choices"], f.metadata["low"]
     if isinstance(value, list) and list[str] in allowed:
         if value and all(type(item) is str for item in value):
@@ -73,7 +84,7 @@ def fault(f: dataclasses.Field[Any], value: Any) -> list[str]:
         expected = f"one of {', '.join(choices)}"
     else:
         return []
-    return [f"`{flag(f.name)}` is {value!r}, expected {expected}"]
+    return [f"`{name or flag(f.name)}` is {value!r}, expected {expected}"]
 
 
 class Settings:
@@ -94,7 +105,7 @@ class Settings:
 class ModelConfig(Settings):
     """The architecture."""
 
-    vocab_size: int = setting(10_000, "number of token ids, special tokens included", low=1)
+    vocab_size: int = setting(10_000, "token ids, special ones too; what the token file says, else", low=1)
     context_length: int = setting(256, "tokens the model sees at once", low=1)
     d_model: int = setting(256, "width of the residual stream", low=2)
     num_layers: int = setting(4, "number of Transformer blocks", low=1)
@@ -181,7 +192,7 @@ class RunConfig(Settings):
     log_every: int = setting(10, "steps between rows of metrics.jsonl", low=1)
     eval_every: int = setting(500, "steps between evaluations, with curves, sample and checkpoint", low=1)
     eval_iters: int = setting(20, "batches in an evaluation, evenly spread; 0 for the whole file", low=0)
-    device: str = setting("auto", "device to compute on", ("auto", "cpu", "cuda", "mps"))
+    device: str = setting("auto", "device to compute on", DEVICES)
     seed: int = setting(1337, "random seed of weights, data order and samples", low=0)
     accumulate: int = setting(1, "micro-batches a step is split into, to save memory", low=1)
     checkpoint_activations: bool = setting(False, "recompute activations backward, to save memory")
@@ -202,13 +213,16 @@ class Config:
     optim: OptimConfig
     data: DataConfig
     run: RunConfig
+    derived: list[str] = field(default_factory=list, init=False, compare=False)  # names of what is filled in
 
     def __post_init__(self) -> None:
         optim = self.optim
         if optim.cosine_cycle_iters is None:
             optim.cosine_cycle_iters = self.run.max_iters
+            self.derived.append("cosine_cycle_iters")
         if optim.warmup_iters is None:
             optim.warmup_iters = max(1, round(0.1 * optim.cosine_cycle_iters))
+            self.derived.append("warmup_iters")
         warmup, steps = optim.warmup_iters, optim.cosine_cycle_iters
         windows, parts = self.data.batch_size, self.run.accumulate
         conflicts = {
@@ -220,22 +234,38 @@ class Config:
             raise ConfigError(*problems)
 
     def to_toml(self) -> str:
-        """Return a TOML file that `--config` reads back; settings without a value are left out."""
+        """Return a TOML file that `--config` reads back; settings without a value are left out.
+
+        What was filled in stays a comment: in a run that goes on for more steps, it follows these.
+        """
         lines = []
-        for section, values in dataclasses.asdict(self).items():
+        for section in SECTIONS:
             lines.append(f"[{section}]")
-            # JSON's numbers, booleans and strings are TOML's
-            lines += [f"{k} = {json.dumps(v)}" for k, v in values.items() if v is not None] + [""]
+            for name, value in dataclasses.asdict(getattr(self, section)).items():
+                # JSON's numbers, booleans and strings are TOML's
+                line = f"{name} = {json.dumps(value)}"
+                if value is not None:
+                    lines.append(f"# {line}  (not given)" if name in self.derived else line)
+            lines.append("")
         return "\n".join(lines)
 
+    def flat(self) -> Values:
+        """Return all settings by name."""
+        return {name: getattr(getattr(self, section), name) for name, (section, _) in FIELDS.items()}
 
-SECTIONS: dict[str, Any] = {f.name: f.type for f in dataclasses.fields(Config)}
+
+SECTIONS: dict[str, Any] = {f.name: f.type for f in dataclasses.fields(Config) if f.init}
 FIELDS = {f.name: (section, f) for section, cls in SECTIONS.items() for f in dataclasses.fields(cls)}
+
+
+def unknown(name: str) -> str:
+    """Return what to say of a setting that does not exist."""
+    return f"unknown setting `{name}`{meant(name, FIELDS)}"
 
 
 def from_values(values: Values) -> Config:
     """Build a configuration; ConfigError listing everything that is wrong."""
-    problems = [f"unknown setting `{name}`" for name in values if name not in FIELDS]
+    problems = [unknown(name) for name in values if name not in FIELDS]
     parts: dict[str, Any] = {}
     for section, cls in SECTIONS.items():
         own = values.keys() & {f.name for f in dataclasses.fields(cls)}
@@ -249,50 +279,47 @@ def from_values(values: Values) -> Config:
 
 
 def read_toml(path: Path) -> Values:
-    """Return the flat settings of a TOML file, whose tables are optional; ConfigError if it is none."""
+    """Return the flat settings of a TOML file, whose tables are optional, and `preset` if it names one.
+
+    Raises:
+        UserError: The file cannot be read.
+        ConfigError: It is not TOML, or holds a setting that does not exist or a value that cannot be; the
+            message names the lines.
+    """
     try:
-        tables = tomllib.loads(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
+        tables = tomllib.loads(text)
     except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
-    flat: Values = {}
+    values: Values = {}
     for key, value in tables.items():
-        flat |= value if key in SECTIONS and isinstance(value, dict) else {key: value}
-    return {key.replace("-", "_"): value for key, value in flat.items()}
+        values |= value if key in SECTIONS and isinstance(value, dict) else {key: value}
+    problems = []
+    for key, value in values.items():
+        name = key.replace("-", "_")
+        faults = fault(FIELDS[name][1], value, name) if name in FIELDS else [unknown(key)]
+        problems += [f"{path}{line_of(key, text)}: {problem}" for problem in faults if name != "preset"]
+    if problems:
+        raise ConfigError(*problems)
+    return {key.replace("-", "_"): value for key, value in values.items()}
+
+
+def line_of(key: str, text: str) -> str:
+    """Return where a TOML file sets a key, as `:7`; nothing if that is not plain."""
+    found = re.search(rf"""^[ \t]*\[*[ \t]*(\w+\.)?["']?{re.escape(key)}["']?[ \t]*[.=\]]""", text, re.M)
+    return f":{text[: found.start()].count(chr(10)) + 1}" if found else ""
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return a line for each setting that is not what it was."""
+    return [f"{k}: {then.get(k)} -> {now[k]}" for k in now if then.get(k) != now[k]]
 
 
 def preset_names() -> list[str]:
     """Return the names `--preset` takes."""
     return sorted(path.stem for path in PRESETS.glob("*.toml"))
-
-
-class OneOrMore(argparse.Action):
-    """Keeps one value as it is, several as a list."""
-
-    def __call__(self, _parser: Any, namespace: Any, values: Any, _option: str | None = None) -> None:
-        """Store what was given."""
-        setattr(namespace, self.dest, values if len(values) > 1 else values[0])
-
-
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add `--config`, `--preset` and a flag for each field; of these, what is not given stays away."""
-    parser.add_argument("--config", help="TOML file of settings; flags win over it, it wins over the preset")
-    parser.add_argument("--preset", help=f"settings to start from: {', '.join(preset_names())}")
-    for section, cls in SECTIONS.items():
-        group = parser.add_argument_group(section, cls.__doc__)
-        for f in dataclasses.fields(cls):
-            doc = f.metadata["doc"] + ("" if f.default is None else f" (default {f.default})")
-            options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": doc.replace("%", "%%")}
-            kind, choices = field_types(f)[0], f.metadata["choices"]
-            if kind is bool:
-                options["action"] = argparse.BooleanOptionalAction
-            else:
-                options |= {"type": kind, "choices": choices or None}
-                if list[str] in field_types(f):
-                    options |= {"nargs": "+", "action": OneOrMore}
-                options["metavar"] = "|".join(choices) or kind.__name__.upper()
-            group.add_argument(flag(f.name), **options)
 
 
 def layers(given: Values, preset: str | None, file: str | None) -> tuple[Values, Values, str]:
@@ -305,7 +332,8 @@ def layers(given: Values, preset: str | None, file: str | None) -> tuple[Values,
     in_file = from_file.pop("preset", None)
     name = preset or in_file or ("reference" if "cosine_cycle_iters" in given else "default")
     known = preset_names()
-    ConfigError.unless(name in known, f"unknown preset `{name}`; there are {', '.join(known)}")
+    if name not in known:
+        raise ConfigError(f"unknown preset `{name}`; there are {', '.join(known)}{meant(str(name), known)}")
     return read_toml(PRESETS / f"{name}.toml"), {**from_file, **given}, name
 
 

@@ -14,15 +14,13 @@ from typing import Any
 
 import torch
 
-from lm.config import ConfigError, ModelConfig, OptimConfig
+from lm.config import ConfigError, ModelConfig, OptimConfig, UserError
 from lm.model import TransformerLM
 from lm.optim import clip_gradients, make_optimizer
 from lm.processes import world_size
 
-NAMES = ("auto", "cpu", "cuda", "mps")
 
-
-class SelfTestError(RuntimeError):
+class SelfTestError(UserError):
     """The device computes something else than it should."""
 
 
@@ -103,12 +101,16 @@ def self_test(model: ModelConfig, optim: OptimConfig, device: torch.device) -> l
     with torch.no_grad():
         leak = float((there(inputs) - there(changed))[:, :half].abs().max())
     if not leak <= 1e-5:
-        raise SelfTestError(f"future tokens change past outputs by {leak:.2g}: the causal mask does not work")
+        raise SelfTestError(
+            f"self-test failed: future tokens change past outputs by {leak:.2g}; the causal mask fails"
+        )
 
     loss = there(inputs, targets)
     gap = abs(float(loss.detach()) - float(on_cpu(ids[:, :-1], ids[:, 1:]).detach()))
     if not gap < 1e-2:
-        raise SelfTestError(f"the loss on {device.type} differs from the CPU's by {gap:.2g}")
+        raise SelfTestError(
+            f"self-test failed: the loss on {device.type} differs from the CPU's by {gap:.2g}"
+        )
 
     # by its gradient alone: decay could hide a missing step
     optimizer = make_optimizer(there, OptimConfig(optimizer=optim.optimizer, weight_decay=0.0))
@@ -117,7 +119,7 @@ def self_test(model: ModelConfig, optim: OptimConfig, device: torch.device) -> l
     clip_gradients(there.parameters(), 1.0)
     optimizer.step()
     if still := [name for name, p in there.named_parameters() if torch.equal(p, before[name])]:
-        raise SelfTestError(f"a step leaves parameters as they were: {', '.join(still)}")
+        raise SelfTestError(f"self-test failed: a step leaves parameters as they were: {', '.join(still)}")
     return [
         f"future tokens do not move past outputs: within {leak:.1g}",
         f"loss equals the CPU's: within {gap:.1g}",

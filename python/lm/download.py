@@ -8,38 +8,56 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lm.cli import Parser
+from lm.cli import Parser, clear_errors
+from lm.config import UserError
+from lm.runlog import to_type
 
 DATASET = "roneneldan/TinyStories"
 FILES = {"train": "TinyStoriesV2-GPT4-train.txt", "valid": "TinyStoriesV2-GPT4-valid.txt"}
+
+
+def fetch(name: str, folder: Path, endpoint: str | None, *, overwrite: bool) -> None:
+    """Fetch a file into a folder, unless it is there; UserError if that does not work."""
+    path = folder / name
+    if path.exists() and not overwrite:  # a name appears only when the file is whole
+        print(f"{path}  {path.stat().st_size:,} bytes, there already; `--overwrite` fetches it again")
+        return
+    from huggingface_hub import hf_hub_download
+
+    try:
+        hf_hub_download(
+            DATASET,
+            name,
+            repo_type="dataset",
+            local_dir=folder,
+            endpoint=endpoint,
+            force_download=overwrite,
+        )
+    # the hub's errors are of many kinds (also httpx's own), none of which the user can look into
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise UserError(f"cannot fetch {name}: {reason}") from None
+    print(f"{path}  {path.stat().st_size:,} bytes")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
     parser = Parser("python -m lm.download", description="Fetch a data set into a folder.")
     parser.add_argument("dataset", choices=("tinystories",), help="what to fetch")
-    parser.add_argument("--out", default="data", help="folder for the files (default data)")
-    parser.add_argument(
-        "--split", choices=("all", *FILES), default="all", help="train is 2.2 GB, valid 22 MB"
-    )
+    parser.add_argument("--out", default="data", help="folder for the files")
+    sizes = "train is 2.2 GB, valid 22 MB"
+    parser.add_argument("--split", choices=("all", *FILES), default="all", help=sizes)
     parser.add_argument("--endpoint", help="address of another hub")
+    parser.add_argument("--overwrite", action="store_true", help="fetch files again that are there already")
     args = parser.parse_args(argv)
-    try:
-        from huggingface_hub import hf_hub_download
-
-        for name in FILES.values() if args.split == "all" else (FILES[args.split],):
-            options = {"repo_type": "dataset", "local_dir": args.out, "endpoint": args.endpoint}
-            path = Path(hf_hub_download(DATASET, name, **options))
-            print(f"{path}  {path.stat().st_size:,} bytes")
-    except KeyboardInterrupt:
-        print(f"{parser.prog}: interrupted; the same command goes on where it was", file=sys.stderr)
-        return 130
-    # the hub's errors are of many kinds (also httpx's own), none of which the user can look into
-    except Exception as error:
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
-        print(f"{parser.prog}: cannot fetch {args.dataset}: {reason}", file=sys.stderr)
-        return 1
-    print("next: python -m lm   trains a tokenizer and a small model on it")
+    with clear_errors(parser.prog):
+        try:
+            for name in FILES.values() if args.split == "all" else (FILES[args.split],):
+                fetch(name, Path(args.out), args.endpoint, overwrite=args.overwrite)
+        except KeyboardInterrupt:
+            print("\nthe same command goes on where this one was", file=sys.stderr)
+            raise
+    print(f"next: {to_type('python', '-m', 'lm')}   trains a tokenizer and a small model on it")
     return 0
 
 

@@ -1,201 +1,66 @@
-"""Models for other programs, in the Llama layout of Hugging Face, and back.
+"""Models for other programs, in the Llama layout of Hugging Face, and back; see `llama.py`.
 
-    python -m lm.export --ckpt runs/default --out exported      safetensors, config.json, tokenizer files
-    python -m lm.export --from-llama exported --out runs/back   a run folder, for all commands of lm
-
-The architectures are the same but for the order of rows: our rotation turns the pairs (2i, 2i + 1) of a head,
-Llama's the pairs (i, i + D/2). Attention only takes products of queries with keys, so permuting the rows of
-both within each head gives equal scores. Our stacked matrices are cut into their parts.
+python -m lm.export --ckpt runs/default --out exported      safetensors, config.json, tokenizer files
+python -m lm.export --from-llama exported --out runs/back   a run folder, for all commands of lm
 """
 
-import json
-import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
-from torch import Tensor
-
-from lm import checkpoint as ckpt
-from lm.cli import Parser, clear_errors
-from lm.config import ConfigError, ModelConfig
-from lm.evaluate import find_tokenizer
-from lm.huggingface import PROMPT, TOKENIZER_FILES, check, copy_tokenizer, write_companions
-from lm.model import TransformerLM
-
-# Llama's name of a setting -> ours, and what is fixed in our models
-SIZES = {
-    "vocab_size": "vocab_size", "max_position_embeddings": "context_length", "hidden_size": "d_model",
-    "num_hidden_layers": "num_layers", "num_attention_heads": "num_heads", "intermediate_size": "d_ff",
-}  # fmt: skip
-FIXED = {"model_type": "llama", "hidden_act": "silu", "rms_norm_eps": 1e-5}
-# our name in a layer -> Llama's names of its parts
-PARTS = {
-    "attention_norm": ["input_layernorm"],
-    "attention.qkv": ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
-    "attention.out": ["self_attn.o_proj"],
-    "mlp_norm": ["post_attention_layernorm"],
-    "mlp.gate_up": ["mlp.gate_proj", "mlp.up_proj"],
-    "mlp.down": ["mlp.down_proj"],
-}
+from lm.cli import Parser, clear_errors, load_torch
+from lm.folders import find, read_state
+from lm.outputs import OVERWRITE, check_not_read, output
+from lm.runlog import lm_command, to_type
 
 
-def reorder(name: str, weight: Tensor, *rows: int) -> Tensor:
-    """View the rows of a query or key matrix as `rows` and swap the last two; return others as they are.
-
-    (heads, D/2, 2) turns pairs into halves, (heads, 2, D/2) halves into pairs.
-    """
-    if not name.endswith(("q_proj.weight", "k_proj.weight")):
-        return weight.contiguous()
-    return weight.view(*rows, weight.shape[1]).transpose(1, 2).reshape(weight.shape)
-
-
-def names(c: ModelConfig) -> Iterator[tuple[str, list[str]]]:
-    """Yield our name of each tensor, and Llama's names of its parts."""
-    yield "embedding.weight", ["model.embed_tokens.weight"]
-    for layer in range(c.num_layers):
-        for name, parts in PARTS.items():
-            yield f"layers.{layer}.{name}.weight", [f"model.layers.{layer}.{part}.weight" for part in parts]
-    yield "norm.weight", ["model.norm.weight"]
-    if not c.tie_embeddings:
-        yield "head.weight", ["lm_head.weight"]
-
-
-def to_llama(model: TransformerLM) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return the config.json and the tensors of a model; ConfigError if the layout cannot express it."""
-    c = model.config
-    ConfigError.unless(not c.qk_norm, "Llama's layout has no norm of queries and keys (`--qk-norm`)")
-    tensors = {}
-    for ours, theirs in names(c):
-        for name, part in zip(theirs, model.get_parameter(ours).detach().chunk(len(theirs)), strict=True):
-            tensors[name] = reorder(name, part, c.num_heads, -1, 2)
-    config = FIXED | {theirs: getattr(c, ours) for theirs, ours in SIZES.items()}
-    config |= {
-        "architectures": ["LlamaForCausalLM"], "num_key_value_heads": c.num_heads,
-        "head_dim": c.d_model // c.num_heads, "rope_theta": c.rope_theta,
-        "rope_parameters": {"rope_type": "default", "rope_theta": c.rope_theta},
-        "tie_word_embeddings": c.tie_embeddings, "attention_bias": False, "mlp_bias": False,
-        "torch_dtype": "float32", "use_cache": True,
-    }  # fmt: skip
-    return config, tensors
-
-
-def from_llama(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> TransformerLM:
-    """Return the model of a config.json and its tensors; the inverse of `to_llama`.
-
-    ConfigError for another architecture, or a variant of Llama that this package does not have;
-    CheckpointError for tensors that are missing, unknown or of another shape.
-    """
-    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    heads = config.get("num_attention_heads")
-    wanted = FIXED | {"num_key_value_heads": heads, "rope_type": "default"}
-    found = {"num_key_value_heads": heads, "rope_type": rope.get("rope_type", "default"), **config}
-    if faults := [
-        f"`{k}` is {found.get(k)!r}, expected {v!r}" for k, v in wanted.items() if found.get(k) != v
-    ]:
-        raise ConfigError(*faults)
-    try:
-        sizes = {ours: config[theirs] for theirs, ours in SIZES.items()}
-        theta = float(rope.get("rope_theta") or config["rope_theta"])
-    except KeyError as error:
-        raise ConfigError(f"config.json has no {error}") from None
-    c = ModelConfig(**sizes, rope_theta=theta, tie_embeddings=config.get("tie_word_embeddings", False))
-    left, weights = dict(tensors), {}
-    for ours, theirs in names(c):
-        if missing := [name for name in theirs if name not in left]:
-            raise ckpt.CheckpointError(f"tensor `{missing[0]}` is missing")
-        weights[ours] = torch.cat([reorder(name, left.pop(name), c.num_heads, 2, -1) for name in theirs])
-    model = TransformerLM(c)
-    ckpt.load_weights(model, weights | left, Path("the export"))
-    return model.eval()
-
-
-def describe(c: ModelConfig, num_parameters: int) -> str:
-    """Return a line about a model."""
-    shape = f"{c.num_layers} layers of width {c.d_model}, {c.num_heads} heads"
-    return (
-        f"{num_parameters:,} parameters: {shape}, vocabulary {c.vocab_size:,}, context {c.context_length:,}"
-    )
-
-
-def export(path: str | Path, out: Path, *, overwrite: bool = False) -> None:
-    """Write a checkpoint's model, and the tokenizer of its run, into a folder that `transformers` loads.
-
-    Raises:
-        ConfigError: The folder holds such files already, or Llama's layout cannot express the model.
-        SelfTestError: `transformers` is installed, and reads the files otherwise than we do.
-    """
-    written = (*TOKENIZER_FILES, "README.md", "generation_config.json", "model.safetensors", "config.json")
-    held = [name for name in written if (out / name).exists()]
-    if held and not overwrite:
-        raise ConfigError(f"{out} holds {held[0]} already: choose another `--out`, or add `--overwrite`")
-    model, checkpoint, folder = ckpt.load_model(path)
-    config, tensors = to_llama(model)
-    for name in held:  # nothing of an older export may stay beside the new one
-        (out / name).unlink()
-    out.mkdir(parents=True, exist_ok=True)
-    has_tokenizer = copy_tokenizer(folder.parent.parent / "tokenizer", out)
-    ckpt.replace_file(out / "model.safetensors", save_tensors(tensors, {"format": "pt"}))
-    summary = describe(model.config, model.num_parameters())
-    best = checkpoint.state.get("best")
-    facts = {"model": summary, "training": f"{checkpoint.step:,} steps"}
-    write_companions(out, config, facts | ({"lowest validation loss": f"{best[0]:.4f}"} if best else {}))
-    print(f"model     {summary}\nfrom      {folder}")
-    print(f"wrote     {out}: {', '.join(name for name in written if (out / name).exists())}")
-    if not has_tokenizer:
-        print("tokenizer none in the run, so none is exported")
-    print(f"check     {check(out, model)}")
-    code = f"from transformers import pipeline; write = pipeline('text-generation', {str(out)!r}); "
-    code += f"print(write({PROMPT!r})[0]['generated_text'])"
-    print(f"next      python -c {shlex.quote(code)}")
-
-
-def import_back(source: Path, run: Path) -> None:
-    """Write a folder in Llama's layout as a run that has done no step, to be generated from or trained on."""
-    try:
-        config = json.loads((source / "config.json").read_bytes())
-        tensors = load_tensors((source / "model.safetensors").read_bytes())
-    except (SafetensorError, ValueError) as error:
-        raise ckpt.CheckpointError(f"{source} is damaged: {error}") from None
-    model = from_llama(config, {name: tensor.float() for name, tensor in tensors.items()})
-    copy_tokenizer(source, run / "tokenizer")
-    tokenizer, _ = find_tokenizer(None, None, run / "tokenizer")
-    shape = asdict(model.config)
-    state = {"step": 0, "config": {"model": shape}, "identity": {}, "imported": True}
-    state["tokenizer_sha256"] = tokenizer.sha256 if tokenizer else None
-    run.mkdir(parents=True, exist_ok=True)
-    lines = [f"{name} = {json.dumps(value)}" for name, value in shape.items()]
-    ckpt.replace_file(run / "config.toml", "\n".join(["[model]", *lines, ""]).encode())
-    ckpt.save(run, ckpt.Checkpoint(model=dict(model.named_parameters()), optimizer={}, state=state))
-    print(f"model     {describe(model.config, model.num_parameters())}\nwrote     {run}")
-    where = shlex.quote(str(run))
-    print(f"next      python -m lm.generate --ckpt {where}")
-    files = "--train-bin train.bin --valid-bin valid.bin"
-    print(f"or        python -m lm.train --resume --ckpt-path {where} {files}")
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command."""
+def make_parser() -> Parser:
+    """Return the parser of the command."""
     parser = Parser("python -m lm.export", description="Write a model in Llama's layout, or read one.")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--ckpt", help="run folder (its newest checkpoint) or checkpoint folder to export")
     source.add_argument("--from-llama", metavar="DIR", help="folder in Llama's layout to make a run of")
     parser.add_argument("--out", required=True, help="folder to write")
-    parser.add_argument("--overwrite", action="store_true", help="replace an export that is in the folder")
+    parser.add_argument("--overwrite", action="store_true", help=OVERWRITE)
+    return parser
+
+
+def read_by_export(ckpt: str) -> Iterator[Path]:
+    """Yield what an export must leave alone: the run, and the tokenizer that made its token files."""
+    folder = find(ckpt)
+    run = folder.parent.parent
+    yield from (folder, run, run / "tokenizer")
+    data = read_state(folder).get("config", {}).get("data", {})
+    if isinstance(data, dict) and isinstance(data.get("tokenizer"), str):
+        yield Path(data["tokenizer"])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    parser = make_parser()
     args = parser.parse_args(argv)
     with clear_errors(parser.prog):
         out = Path(args.out)
+        inputs = list(read_by_export(args.ckpt)) if args.ckpt else [Path(args.from_llama)]
+        check_not_read(out, inputs)
+        load_torch()
+        from lm import llama
+
+        with output(out, inputs=inputs, overwrite=args.overwrite) as temporary:
+            if args.ckpt:
+                told, found = llama.export(args.ckpt, temporary)
+            else:
+                model = llama.import_back(Path(args.from_llama), temporary)
         if args.ckpt:
-            export(args.ckpt, out, overwrite=args.overwrite)
-        elif (out / "config.toml").exists() or ckpt.steps(out):
-            raise ConfigError(f"{out} holds a run already; choose another `--out`")
+            names = ", ".join(name for name in llama.WRITTEN if (out / name).exists())
+            print(f"{told}\nwrote     {out}: {names}\ncheck     {found}")
+            code = f"from transformers import pipeline; write = pipeline('text-generation', {str(out)!r}); "
+            code += "print(write('Once upon a time')[0]['generated_text'])"
+            print(f"next      {to_type('python', '-c', code)}")
         else:
-            import_back(Path(args.from_llama), out)
+            print(f"model     {model}\nwrote     {out}")
+            print(f"next      {lm_command('generate', '--ckpt', out)}")
+            files = ("--train-bin", "train.bin", "--valid-bin", "valid.bin")
+            print(f"or        {lm_command('train', '--resume', '--ckpt-path', out, *files)}")
     return 0
 
 

@@ -13,10 +13,11 @@ from typing import Any
 
 import torch
 
-from lm import checkpoint as ckpt
 from lm.devices import SelfTestError
+from lm.folders import replace_file
 from lm.model import TransformerLM
-from lm.sampling import Sampling, generate_ids
+from lm.sampling import generate_ids
+from lm.sampling_settings import Sampling
 from lm.text import END_OF_TEXT
 
 TOKENIZER_FILES = ("vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json")
@@ -76,7 +77,7 @@ def special_ids(folder: Path) -> dict[str, tuple[int, str]]:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file, whole or not at all."""
-    ckpt.replace_file(path, (json.dumps(content, indent=2) + "\n").encode())
+    replace_file(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
 def write_companions(out: Path, config: dict[str, Any], facts: Mapping[str, str]) -> None:
@@ -95,7 +96,7 @@ def write_companions(out: Path, config: dict[str, Any], facts: Mapping[str, str]
     if ids.get("pad_token_id") == ids.get("eos_token_id"):
         ids.pop("pad_token_id", None)
     rows = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
-    ckpt.replace_file(out / "README.md", CARD.format(name=out.name, rows=rows, prompt=PROMPT).encode())
+    replace_file(out / "README.md", CARD.format(name=out.name, rows=rows, prompt=PROMPT).encode())
     write_json(out / "config.json", {**config, "bos_token_id": None, "eos_token_id": None, **ids})
 
 

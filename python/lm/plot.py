@@ -5,6 +5,8 @@ from what is in memory, means that a resumed run has its whole curve, and that a
 
 The losses of the first steps fall so far that they would squeeze the rest: a picture ends a little above the
 loss after a twentieth of the steps, and its legend says where the curve begins.
+
+    python -m lm.plot runs/default      draws both pictures of a run again
 """
 
 import json
@@ -14,6 +16,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from lm.cli import Parser, clear_errors
+from lm.config import UserError
+from lm.folders import existing_run
 
 Points = tuple[list[float], list[float]]  # steps, values
 MARKS = "os^Dv"  # of the validation losses of several runs
@@ -149,3 +155,22 @@ def cut(axes: Any, highest: float, training: Sequence[Any]) -> None:
     for line in training:
         if (first := line.get_ydata()[0]) > highest + margin:
             line.set_label(f"{line.get_label()} (cut off: begins at {first:.4g})")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    parser = Parser(
+        "python -m lm.plot", description="Draw the curves of a run again, from its metrics.jsonl."
+    )
+    parser.add_argument("run", metavar="RUN", help="run folder")
+    args = parser.parse_args(argv)
+    with clear_errors(parser.prog):
+        run = existing_run(args.run)
+        files = draw(run)
+        UserError.unless(bool(files), f"{run / 'metrics.jsonl'} has no losses yet")
+        print(*files, sep="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -7,13 +7,10 @@ alone evaluates, writes and speaks. Signals reach the processes at different tim
 on whether to stop.
 """
 
-import atexit
 import os
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import NoReturn
 
 import torch
 import torch.distributed as dist
@@ -57,24 +54,3 @@ def joined(device: torch.device) -> Iterator[None]:
     finally:
         if world_size() > 1:
             dist.destroy_process_group()
-
-
-def leave(command: Callable[[], int]) -> NoReturn:
-    """Run a command and end the process with its exit code.
-
-    One process of several skips the end of the interpreter: threads of gloo, which outlive the group once DDP
-    has used it, may still let go of a tensor and ask for the interpreter, and then abort the process
-    (pytorch#179291). `SystemExit` has to carry a number, as all commands' do.
-    """
-    try:
-        code = command()
-    except SystemExit as end:
-        if not isinstance(end.code, int):
-            raise
-        code = end.code
-    if world_size() > 1:
-        atexit._run_exitfuncs()  # TensorBoard's rows, for instance
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    raise SystemExit(code)

@@ -14,9 +14,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from lm import checkpoint as ckpt
+from lm import folders
 from lm.cli import Parser, clear_errors
-from lm.config import ConfigError, Values, read_toml
+from lm.config import UserError, Values, read_toml
 from lm.plot import draw, read_metrics, run_name, series
 from lm.runlog import duration
 
@@ -87,11 +87,11 @@ def results(rows: Sequence[Mapping[str, Any]], settings: Values, state: Mapping[
 def write_report(run: Path) -> Path:
     """Write RUN/report.html and return its path; CheckpointError if the newest checkpoint is damaged."""
     rows = read_metrics(run / "metrics.jsonl")
-    newest = ckpt.steps(run)[-1:]
-    state = ckpt.read_state(newest[0]) if newest else {}
+    newest = folders.steps(run)[-1:]
+    state = folders.read_state(newest[0]) if newest else {}
     try:
         settings = read_toml(run / "config.toml")
-    except ConfigError:  # not there, or written by another program: the page does without
+    except UserError:  # not there, or written by another program: the page does without
         settings = {}
     page = [HEAD.format(title=escape(f"Run {run_name(run)}")), table(results(rows, settings, state).items())]
     for path in sorted((run / "samples").glob("*.txt"))[-1:]:
@@ -114,7 +114,7 @@ def write_report(run: Path) -> Path:
         checksums = {k: v for k, v in state["identity"].items() if not k.startswith("model.")}
         checksums |= {"tokenizer": state["tokenizer_sha256"], newest[0].name: state["sha256"]}
         page += ["<h2>Data and checksums</h2>", table((checksums | {"torch": state["torch"]}).items())]
-    ckpt.replace_file(run / "report.html", "\n".join([*page, "</html>"]).encode())
+    folders.replace_file(run / "report.html", "\n".join([*page, "</html>"]).encode())
     return run / "report.html"
 
 
@@ -124,9 +124,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("run", metavar="RUN", help="run folder")
     args = parser.parse_args(argv)
     with clear_errors(parser.prog):
-        run = ckpt.run_folder(args.run)
-        if not read_metrics(run / "metrics.jsonl"):
-            raise ConfigError(f"{run} holds no run: its metrics.jsonl has no rows or is not there")
+        run = folders.existing_run(args.run)
         draw(run)
         print(write_report(run))
     return 0

@@ -3,19 +3,41 @@
     python -m lm.sweep --rates 1e-3 3e-3 --batches 16 32 --tokens 1e6 --train-bin t.bin --valid-bin v.bin
 
 Each pair is a run of its own, its warmup and decay scaled to its number of steps, judged on the whole
-validation file; other settings are those of `lm.train`. Muon's rate and `--min-lr` keep their proportion to
-`--lr`. Runs that are done are not done again, one that broke off is continued.
+validation file; other settings are those of `lm.train`. Muon's rate and `--min-lr` keep their proportion
+to `--lr`. Runs that are done are not done again, one that broke off is continued.
 """
 
 import math
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lm.cli import Parser, clear_errors
-from lm.config import Config, ConfigError, Values, add_flags, flag, from_values, layers
+from lm.cli import Parser, clear_errors, load_torch
+from lm.config import Config, ConfigError, Values, differences, flag, from_values, layers, read_toml
+from lm.flags import add_flags
+from lm.folders import replace_file
+from lm.outputs import OVERWRITE, OutputError
 from lm.plot import picture, read_metrics, series
-from lm.runlog import say
+from lm.runlog import brief, counted, duration, say
 from lm.train import take_vocab_size, train
+
+Pair = tuple[float, int]  # learning rate, batch size
+Losses = dict[Pair, float]
+USAGE = """%(prog)s --rates RATE ... --batches N ... --tokens N
+       --train-bin FILE --valid-bin FILE [settings]"""
+DESCRIPTION = """Train a model for each learning rate and batch size, with the same number of tokens, and
+compare their losses. Runs that are done are not done again, one that broke off is continued."""
+# Settings that may differ from those of a run that was begun: results do not depend on them.
+FREE = (
+    "ckpt_path:",
+    "device:",
+    "threads:",
+    "compile:",
+    "tensorboard:",
+    "keep_last:",
+    "log_every:",
+    "tokenizer:",
+)
 
 
 def configure(values: Values, rate: float, batch: int, tokens: float, out: Path) -> Config:
@@ -42,7 +64,13 @@ def whole_loss(config: Config) -> float | None:
     return next(iter(series(last, "whole_valid_loss")[1]), None)
 
 
-def draw_sweep(path: Path, losses: dict[tuple[float, int], float], tokens: float) -> None:
+def trained_s(config: Config) -> float:
+    """Return the seconds a run was trained, 0 if it never logged."""
+    rows = read_metrics(Path(config.run.ckpt_path) / "metrics.jsonl")
+    return max(series(rows, "elapsed_s")[1], default=0.0)
+
+
+def draw_sweep(path: Path, losses: Losses, tokens: float) -> None:
     """Draw the loss over the rate, a curve for each batch size."""
     title = f"Validation loss after {tokens:,.0f} tokens"
     with picture(path, title, "highest learning rate", "validation loss, nats per token") as axes:
@@ -68,44 +96,106 @@ def draw_sweep(path: Path, losses: dict[tuple[float, int], float], tokens: float
             axes.plot(rate, lowest, color="gold", label=label, **mark)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command."""
-    parser = Parser("python -m lm.sweep", description=__doc__)
+def write_tables(out: Path, losses: Losses, seconds: Mapping[Pair, float]) -> None:
+    """Write the losses as sweep.csv, a row for each run, and as sweep.md, a table of rates and batches."""
+    rows = ["rate,batch,whole_valid_loss,elapsed_s"]
+    for (rate, batch), loss in losses.items():
+        rows.append(f"{rate:g},{batch},{loss:.6f},{seconds[rate, batch]:.1f}")
+    replace_file(out / "sweep.csv", "\n".join([*rows, ""]).encode())
+    rates, batches = (list(dict.fromkeys(values)) for values in zip(*losses, strict=True))
+    lines = ["| rate |" + "".join(f" batch {batch} |" for batch in batches), "|---|" + "---|" * len(batches)]
+    lines += [f"| {r:g} |" + "".join(f" {losses[r, batch]:.4f} |" for batch in batches) for r in rates]
+    replace_file(out / "sweep.md", "\n".join([*lines, ""]).encode())
+
+
+def check_kept(out: Path, runs: Mapping[Pair, Config]) -> None:
+    """Raise OutputError if a folder holds runs of other settings, or a table with rows that would be lost."""
+    for config in runs.values():
+        run = Path(config.run.ckpt_path)
+        if (run / "config.toml").exists():
+            before = from_values(read_toml(run / "config.toml")).flat()
+            if changed := [line for line in differences(before, config.flat()) if not line.startswith(FREE)]:
+                raise OutputError(
+                    f"{run} is a run of other settings ({'; '.join(changed)}): "
+                    "give another `--out`, or `--overwrite`"
+                )
+    table = out / "sweep.csv"
+    told = [line.split(",")[:2] for line in table.read_text().splitlines()[1:]] if table.exists() else []
+    made = [[f"{rate:g}", str(batch)] for rate, batch in runs]
+    if lost := [f"rate {row[0]}, batch {row[-1]}" for row in told if row not in made]:
+        raise OutputError(
+            f"{table} has results that this sweep has not ({'; '.join(lost)}): "
+            "add these, give another `--out`, or `--overwrite`"
+        )
+
+
+def train_one(config: Config, *, overwrite: bool) -> float:
+    """Train a run if it is not done, showing progress alone; return its loss, infinite if it diverged."""
+    if overwrite or whole_loss(config) is None:
+        try:
+            with brief():
+                train(config, "lm.sweep", resume=None if overwrite else "auto", overwrite=overwrite)
+        except SystemExit as stop:
+            if stop.code != 1:  # a signal; else this rate diverged, which others need not
+                say("the same lm.sweep goes on where this one was stopped")
+                raise
+    loss = whole_loss(config)
+    return math.inf if loss is None else loss
+
+
+def make_parser(argv: Sequence[str] = ()) -> Parser:
+    """Return the parser of the command, whose help shows the defaults of a command line."""
+    parser = Parser("python -m lm.sweep", description=DESCRIPTION, usage=USAGE)
     add = parser.add_argument
     add("--rates", nargs="+", type=float, required=True, metavar="RATE", help="values of `--lr`")
     add("--batches", nargs="+", type=int, required=True, metavar="N", help="windows in a step")
     add("--tokens", type=float, required=True, help="training tokens of each run, such as 1e6")
-    add("--out", default="runs/sweep", help="folder of runs, table and picture (default runs/sweep)")
-    add_flags(parser)
+    add("--out", default="runs/sweep", help="folder of runs, tables and picture")
+    add("--overwrite", action="store_true", help=OVERWRITE)
+    add_flags(parser, argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    parser = make_parser(sys.argv[1:] if argv is None else argv)
     given = vars(parser.parse_args(argv))
-    own = ("rates", "batches", "tokens", "out", "config", "preset")
-    rates, batches, tokens, out, file, preset = (given.pop(name) for name in own)
+    own = ("rates", "batches", "tokens", "out", "config", "preset", "overwrite")
+    rates, batches, tokens, folder, file, preset, overwrite = (given.pop(name) for name in own)
     with clear_errors(parser.prog):
         for name in {"lr", "batch_size", "max_iters", "ckpt_path"} & given.keys():
             raise ConfigError(f"`{flag(name)}` follows from `--rates`, `--batches`, `--tokens`, `--out`")
         base, chosen, _ = layers(given, preset, file)
         take_vocab_size(chosen)
+        out = Path(folder)
         pairs = [(rate, batch) for batch in batches for rate in rates]
-        runs = {pair: configure({**base, **chosen}, *pair, tokens, Path(out)) for pair in pairs}
-        losses: dict[tuple[float, int], float] = {}
-        for (rate, batch), config in runs.items():
-            number = f"{len(losses) + 1} of {len(runs)}"
-            say(f"\nrun {number}: rate {rate:g}, batch {batch}, {config.run.max_iters} steps")
-            if whole_loss(config) is None:
-                try:
-                    train(config, "lm.sweep", resume="auto")
-                except SystemExit as stop:
-                    if stop.code != 1:  # a signal; else this rate diverged, which others need not
-                        raise
-            losses[rate, batch] = whole_loss(config) or math.inf
-        drawn = Path(out) / "sweep.png"
-        draw_sweep(drawn, losses, tokens)
-        say("\n" + "rate".rjust(9) + "".join(f"{f'batch {batch}':>12}" for batch in batches))
-        for rate in rates:
-            say(f"{rate:9g}" + "".join(f"{losses[rate, batch]:12.4f}" for batch in batches))
-        rate, batch = min(losses, key=lambda pair: losses[pair])
-        say(f"lowest: {losses[rate, batch]:.4f} at rate {rate:g}, batch {batch}\n{drawn}")
+        runs = {pair: configure({**base, **chosen}, *pair, tokens, out) for pair in pairs}
+        if not overwrite:
+            check_kept(out, runs)
+        load_torch()
+        losses: Losses = {}
+        seconds: dict[Pair, float] = {}
+        for number, ((rate, batch), config) in enumerate(runs.items(), 1):
+            what = f"run {number} of {len(runs)}: rate {rate:g}, batch {batch}"
+            say(f"{what}, {counted(config.run.max_iters, 'step')} ...")
+            losses[rate, batch] = train_one(config, overwrite=overwrite)
+            seconds[rate, batch] = trained_s(config)
+            say(f"{what}: loss {losses[rate, batch]:.4f} in {duration(seconds[rate, batch])}")
+        show(losses)
+        write_tables(out, losses, seconds)
+        draw_sweep(out / "sweep.png", losses, tokens)
+        say("\n".join(str(out / name) for name in ("sweep.png", "sweep.csv", "sweep.md")))
     return 0
+
+
+def show(losses: Losses) -> None:
+    """Print the losses as a table, and the lowest."""
+    rates, batches = (list(dict.fromkeys(values)) for values in zip(*losses, strict=True))
+    say("\n" + "rate".rjust(9) + "".join(f"{f'batch {batch}':>12}" for batch in batches))
+    for rate in rates:
+        say(f"{rate:9g}" + "".join(f"{losses[rate, batch]:12.4f}" for batch in batches))
+    rate, batch = min(losses, key=lambda pair: losses[pair])
+    say(f"lowest: {losses[rate, batch]:.4f} at rate {rate:g}, batch {batch}")
 
 
 if __name__ == "__main__":

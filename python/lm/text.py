@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from lm.config import ConfigError
 from lm.model import TransformerLM
-from lm.sampling import Generation, Sampling
+from lm.sampling import Generation
+from lm.sampling_settings import Sampling
 
 if TYPE_CHECKING:
     from tinybpe import Tokenizer

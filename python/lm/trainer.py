@@ -22,17 +22,19 @@ from torch import Tensor
 
 from lm import checkpoint as ckpt
 from lm.cli import escape
-from lm.config import Config, ConfigError
+from lm.config import Config, ConfigError, differences
 from lm.data import Sampler, TokenFile, TokenFileError, check_length, to_device
 from lm.devices import memory_mb, peak_flops, synchronize
-from lm.evaluate import Evaluation, count_bytes, evaluate, find_tokenizer
+from lm.evaluation import Evaluation, count_bytes, evaluate
+from lm.folders import CheckpointError, replace_file, steps
 from lm.model import TransformerLM
 from lm.optim import clip_gradients, make_optimizer, rate_factor
 from lm.plot import draw, read_metrics
 from lm.processes import average, largest, rank, world_size
 from lm.runlog import Metrics, say, show_progress
-from lm.sampling import Sampling
+from lm.sampling_settings import Sampling
 from lm.text import stream_text
+from lm.tokenizer import find_tokenizer
 
 COUNTERS = ("step", "loss_count", "best", "elapsed_s")  # attributes that a checkpoint's state holds
 RESUMED = (*COUNTERS, "config", "identity", "loss_sum", "threads")
@@ -121,13 +123,13 @@ class Trainer:
 
     def restore(self, mode: str) -> None:
         """Continue from the newest checkpoint; with "auto" from the newest whole one, or from the start."""
-        folders = ckpt.steps(self.run)[::-1]
+        folders = steps(self.run)[::-1]
         if not folders and mode != "auto":
-            raise ckpt.CheckpointError(f"no checkpoint in {self.run}; `--resume auto` would begin anew")
+            raise CheckpointError(f"no checkpoint in {self.run}; `--resume auto` would begin anew")
         for folder in folders:
             try:
                 held = ckpt.load(folder)
-            except (ckpt.CheckpointError, OSError) as error:
+            except (CheckpointError, OSError) as error:
                 if mode != "auto":
                     raise
                 say(f"WARNING: {error}; falling back to the checkpoint before it")
@@ -143,16 +145,18 @@ class Trainer:
         if state.get("imported"):
             self.begin_with(folder, held)
             return
-        if changed := ckpt.differences(state.get("identity", {}), self.identity):
-            raise ckpt.CheckpointError("\n  - ".join([f"{folder} is of another run:", *changed]))
+        if changed := differences(state.get("identity", {}), self.identity):
+            raise CheckpointError("\n  - ".join([f"{folder} is of another run:", *changed]))
         if missing := [name for name in RESUMED if name not in state]:
-            raise ckpt.CheckpointError(f"{folder} is no checkpoint of a run: its state has no {missing[0]}")
-        for line in ckpt.differences(state["config"]["optim"], asdict(self.config.optim)):
+            raise CheckpointError(f"{folder} is no checkpoint of a run: its state has no {missing[0]}")
+        held_config = state["config"] if isinstance(state["config"], dict) else {}
+        before = {k: v for part in held_config.values() if isinstance(part, dict) for k, v in part.items()}
+        for line in differences(before, self.config.flat()):
             say(f"changed since the checkpoint: {line}")
         ckpt.load_weights(self.model, held.model, folder)
         torch.set_rng_state(held.optimizer.pop("random_state"))
         if held.optimizer.keys() != self.optimizer.state.keys():
-            raise ckpt.CheckpointError(f"{folder}: the optimizer's state is of other parameters")
+            raise CheckpointError(f"{folder}: the optimizer's state is of other parameters")
         for name, tensor in held.optimizer.items():
             self.optimizer.state[name].copy_(tensor)
         for name in COUNTERS:
@@ -228,7 +232,8 @@ class Trainer:
         self.loss_count = 0
         self.metrics.write(row)
         left = self.config.run.max_iters - self.step
-        show_progress(row, self.config.run.max_iters, left * seconds / num_steps)
+        on_cpu = self.device.type == "cpu"
+        show_progress(row, self.config.run.max_iters, left * seconds / num_steps, on_cpu=on_cpu)
 
     def run_steps(self) -> None:
         """Train to the last step, logging, evaluating and saving on the way.
@@ -293,9 +298,9 @@ class Trainer:
             story = prompt + "".join(stream_text(self.model, self.tokenizer, prompt, num_tokens, how))
             path = self.run / "samples" / f"step-{self.step:08d}.txt"
             path.parent.mkdir(exist_ok=True)
-            ckpt.replace_file(path, (story + "\n").encode())
+            replace_file(path, (story + "\n").encode())
             first = escape(" ".join(story.split()))
-            say(f"  {first[:100]}{'…' if len(first) > 100 else ''}")
+            say(f"  {first[:76]}{'…' if len(first) > 76 else ''}")
         except (OSError, ValueError) as error:
             say(f"warning: no sample: {error}")
 
