@@ -1,9 +1,13 @@
 //! One piece -> ids, without merging: the tokens are found one after the other, and each joint between two is checked.
 //!
-//! **Theorem.** Let every merge join two tokens that are single bytes or made by merges of lower rank, and let every token
-//! be made by one merge only. Call a token *reachable* if merging its bytes gives it, and a joint of two reachable tokens
-//! *sound* if merging the bytes of both gives the two. Then merging a text gives `t1 ... tn` if and only if these are
-//! reachable tokens whose bytes are the text and all joints are sound.
+//! **Lemma.** Whatever stands beside a token, the merge that makes it is the same: until then no merge crosses its ends, so its
+//! bytes are merged as if they stood alone. So of all merges that make one token at most one is ever applied. Call that one
+//! *live*; the others may be left out. Files that list every pair that makes a token have twice as many merges as tokens.
+//!
+//! **Theorem.** Let every live merge join two tokens that are single bytes or made by live merges of lower rank. Call a token
+//! *reachable* if merging its bytes gives it, and a joint of two reachable tokens *sound* if merging the bytes of both gives
+//! the two. Then merging a text gives `t1 ... tn` if and only if these are reachable tokens whose bytes are the text and all
+//! joints are sound.
 //!
 //! *Proof.* A merge makes only pairs of higher rank, so merging goes through the ranks in order and replaces each pair
 //! from left to right. As long as no merge crosses a place in the text, what lies left and right of it is merged as if it
@@ -26,6 +30,13 @@
 //! Most joints need no look: no merge has a left part that ends in the byte before and a right part that begins with the
 //! byte after. Others are remembered.
 //!
+//! **Live merges** are found by the length of what they make, since all merges within a token make shorter ones: one is live if
+//! its parts are reachable, were made before its rank, and have a joint that no merge of lower rank crosses. Merges one of whose
+//! parts is made after their rank are left out, which is right only if they are never applied. That is so where the
+//! whole token is made before that part: were both parts there, side by side, then all merges of lower rank than the later
+//! part's would have been applied to these bytes, and they make the whole token. Otherwise the vocabulary lacks the
+//! property.
+//!
 //! Time: for each token a walk through the trie and perhaps a joint; where tokens are taken back, each place in the piece costs
 //! at most this much once for each token that begins there. Vocabularies without the properties above, and pieces so
 //! long that the bound matters, are merged.
@@ -34,7 +45,7 @@ use super::longest::{NO_TOKEN, Trie};
 use super::pairs::{NO_RANK, PairTable};
 use crate::piece_key::prefix;
 use crate::threads::share;
-use crate::vocab::Vocab;
+use crate::vocab::{Merge, Vocab};
 
 /// Longest piece, in bytes, that is encoded here.
 pub(super) const LONGEST: usize = 256;
@@ -77,56 +88,23 @@ impl Default for Memo {
 }
 
 impl Joints {
-    /// `None` if the vocabulary lacks the properties, or has ids so far apart that a table by id would be mostly empty.
-    pub fn new(vocab: &Vocab, pairs: &PairTable) -> Option<Self> {
+    /// With the table of the live merges. `None` if the vocabulary lacks the properties, or has ids so far apart that a table
+    /// by id would be mostly empty.
+    pub fn new(vocab: &Vocab) -> Option<(Self, PairTable)> {
         let merges = vocab.merges();
         if vocab.vocab_size() > 4 * (merges.len() + 512) {
             return None;
         }
         let unknown = Token { left: 0, right: 0, made: NO_RANK, shorter: NO_TOKEN, len: 0 };
         let mut tokens = vec![unknown; vocab.vocab_size()];
-        for byte in 0..=255 {
-            let token = &mut tokens[vocab.byte_id(byte) as usize];
-            if token.made == 0 {
-                return None;
-            }
-            *token = Token { made: 0, len: 1, ..unknown };
-        }
-        for (rank, merge) in (1..).zip(merges) {
-            let (left, right) = (tokens[merge.left as usize], tokens[merge.right as usize]);
-            let known = left.made != NO_RANK && right.made != NO_RANK;
-            if !known || tokens[merge.id as usize].made != NO_RANK {
-                return None;
-            }
-            let len = left.len + right.len;
-            tokens[merge.id as usize] =
-                Token { left: merge.left, right: merge.right, made: rank, len, ..unknown };
-        }
-        let mut joints = Joints { trie: Trie::new(&[]), tokens, may_merge: Box::new([[0; 4]; 256]) };
-        let mut reachable = vec![false; vocab.vocab_size()];
-        let mut listed = Vec::with_capacity(merges.len() + 256);
+        let mut listed = Vec::with_capacity(vocab.num_tokens());
         for byte in 0..=255 {
             let id = vocab.byte_id(byte);
-            reachable[id as usize] = true;
+            tokens[id as usize] = Token { made: 0, len: 1, ..unknown };
             listed.push((vocab.token_bytes(id)?, id));
         }
-        let sound = share(merges.len(), MERGES_TAKEN, |ranks| {
-            let is_sound = |rank: usize| {
-                let before = u32::try_from(rank).unwrap_or(NO_RANK);
-                joints.is_sound(merges[rank].left, merges[rank].right, before, pairs)
-            };
-            ranks.map(is_sound).collect::<Vec<_>>()
-        });
-        for (merge, is_sound) in merges.iter().zip(sound.concat()) {
-            let (left, right) = vocab.parts(*merge);
-            let (last, first) = (*left.last()?, *right.first()?);
-            joints.may_merge[usize::from(last)][usize::from(first >> 6)] |= 1 << (first & 63);
-            // Its parts are, and they are still there, side by side, when its own merge comes.
-            if is_sound && reachable[merge.left as usize] && reachable[merge.right as usize] {
-                reachable[merge.id as usize] = true;
-                listed.push((vocab.token_bytes(merge.id)?, merge.id));
-            }
-        }
+        let mut joints = Joints { trie: Trie::new(&[]), tokens, may_merge: Box::new([[0; 4]; 256]) };
+        let pairs = joints.find_live(vocab, &mut listed)?;
         // By an integer first: a comparison of slices is a call.
         listed.sort_by_cached_key(|&(bytes, _)| (prefix(bytes), bytes));
         // The tokens that begin the one at hand, the longest on top.
@@ -139,7 +117,52 @@ impl Joints {
             begun.push((bytes, id));
         }
         joints.trie = Trie::new(&listed);
-        Some(joints)
+        Some((joints, pairs))
+    }
+
+    /// Finds the live merges, enters the tokens that they make, and adds these to `listed`.
+    fn find_live<'a>(&mut self, vocab: &'a Vocab, listed: &mut Vec<(&'a [u8], u32)>) -> Option<PairTable> {
+        let merges = vocab.merges();
+        let most = merges.len().min(vocab.num_tokens());
+        let mut pairs = PairTable::with_capacity(merges, most);
+        let len_of = |merge: &Merge| vocab.token_bytes(merge.id).map_or(0, <[u8]>::len);
+        let mut by_len: Vec<(usize, u32)> = merges.iter().map(len_of).zip(0..).collect();
+        by_len.sort_unstable();
+        for class in by_len.chunk_by(|a, b| a.0 == b.0) {
+            let live = share(class.len(), MERGES_TAKEN, |range| {
+                let ranks = class[range].iter().map(|&(_, rank)| rank);
+                ranks.filter(|&rank| self.is_live(merges[rank as usize], rank, &pairs)).collect::<Vec<_>>()
+            });
+            for rank in live.concat() {
+                let merge = merges[rank as usize];
+                let (left, right) = vocab.parts(merge);
+                let (last, first) = (*left.last()?, *right.first()?);
+                let token = &mut self.tokens[merge.id as usize];
+                if token.made != NO_RANK {
+                    return None; // By the lemma this cannot be.
+                }
+                let len = u32::try_from(class[0].0).ok()?;
+                *token = Token { left: merge.left, right: merge.right, made: rank + 1, len, ..*token };
+                pairs.insert(rank, merge);
+                self.may_merge[usize::from(last)][usize::from(first >> 6)] |= 1 << (first & 63);
+                listed.push((vocab.token_bytes(merge.id)?, merge.id));
+            }
+        }
+        let made = |id: u32| self.tokens[id as usize].made;
+        let left_out = (0..).zip(merges).all(|(rank, merge)| {
+            let last_part = made(merge.left).max(made(merge.right));
+            // A part that is not reachable is never there.
+            last_part == NO_RANK || last_part <= rank || made(merge.id) < last_part
+        });
+        pairs.rank_bytes(vocab);
+        left_out.then_some(pairs)
+    }
+
+    fn is_live(&self, merge: Merge, rank: u32, pairs: &PairTable) -> bool {
+        let made_before = |id: u32| self.tokens[id as usize].made <= rank;
+        made_before(merge.left)
+            && made_before(merge.right)
+            && self.is_sound(merge.left, merge.right, rank, pairs)
     }
 
     /// Whether no merge of a rank below `before` crosses the joint of two tokens.

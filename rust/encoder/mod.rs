@@ -41,14 +41,28 @@ pub struct Encoder {
     specials: SpecialTokens,
     /// Ids of the special tokens, in the order of `specials`.
     special_ids: Vec<u32>,
-    pairs: PairTable,
-    /// A faster way to the ids of a piece, where the vocabulary allows it. Made for the first piece: it takes a tenth of a
-    /// second, and many who load a tokenizer encode nothing with it.
-    joints: OnceLock<Option<Joints>>,
+    /// Made for the first piece: it takes a tenth of a second, and many who load a tokenizer encode nothing with it.
+    tables: OnceLock<Tables>,
     byte_ids: [u32; 256],
     idle: Mutex<Idle>,
     /// Each worker has a clone, which tells how many there are.
     alive: Arc<()>,
+}
+
+/// What the ids of a piece are found with.
+struct Tables {
+    pairs: PairTable,
+    /// A faster way than merging, where the vocabulary allows it.
+    joints: Option<Joints>,
+}
+
+impl Tables {
+    fn new(vocab: &Vocab) -> Self {
+        match Joints::new(vocab) {
+            Some((joints, pairs)) => Tables { pairs, joints: Some(joints) },
+            None => Tables { pairs: PairTable::new(vocab), joints: None },
+        }
+    }
 }
 
 /// Workers of calls that ended, with what their caches have learned.
@@ -99,7 +113,6 @@ impl Encoder {
     pub fn new(vocab: Vocab, pretokenizer: Pretokenizer) -> Result<Self> {
         let contents: Vec<String> = vocab.specials().iter().map(|special| special.content.clone()).collect();
         let special_ids = vocab.specials().iter().map(|special| special.id).collect();
-        let pairs = PairTable::new(&vocab);
         let byte_ids = std::array::from_fn(|byte| u8::try_from(byte).map_or(0, |byte| vocab.byte_id(byte)));
         let specials = SpecialTokens::new(&contents)?;
         Ok(Encoder {
@@ -107,8 +120,7 @@ impl Encoder {
             pretokenizer,
             specials,
             special_ids,
-            pairs,
-            joints: OnceLock::new(),
+            tables: OnceLock::new(),
             byte_ids,
             idle: Mutex::default(),
             alive: Arc::default(),
@@ -276,10 +288,10 @@ impl Encoder {
                 return Ok(());
             }
             cache.encode(text, &bounds[..=found], ids, |piece, ids| {
-                let joints = self.joints.get_or_init(|| Joints::new(&self.vocab, &self.pairs)).as_ref();
-                let joints = joints.filter(|_| piece.len() <= joints::LONGEST);
-                if !joints.is_some_and(|joints| joints.encode(piece, &self.pairs, memo, ids)) {
-                    merger.encode(piece, &self.byte_ids, &self.pairs, ids);
+                let Tables { pairs, joints } = self.tables.get_or_init(|| Tables::new(&self.vocab));
+                let joints = joints.as_ref().filter(|_| piece.len() <= joints::LONGEST);
+                if !joints.is_some_and(|joints| joints.encode(piece, pairs, memo, ids)) {
+                    merger.encode(piece, &self.byte_ids, pairs, ids);
                 }
             });
             take(ids);

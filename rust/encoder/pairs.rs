@@ -4,7 +4,8 @@
 //! a look-up touches one cache line nearly always. Before it stands a filter, for most pairs that are asked for are no
 //! merge: bits by hash, several for each entry and nearly all 0, which stay in the nearer caches.
 
-use crate::vocab::Vocab;
+use super::huge_pages;
+use crate::vocab::{Merge, Vocab};
 
 /// No pair: no vocabulary has these ids.
 const EMPTY: u64 = u64::MAX;
@@ -27,33 +28,53 @@ pub(super) struct PairTable {
 }
 
 impl PairTable {
-    /// At most half full, so that a look-up for a pair that is not there ends soon.
+    /// Of all merges of a vocabulary.
     pub fn new(vocab: &Vocab) -> Self {
         let merges = vocab.merges();
-        let bits = (merges.len() * 2 + 1).next_power_of_two().trailing_zeros().max(4);
-        let mut table = PairTable {
+        let mut table = Self::with_capacity(merges, merges.len());
+        for (rank, &merge) in (0..).zip(merges) {
+            table.insert(rank, merge);
+        }
+        table.rank_bytes(vocab);
+        table
+    }
+
+    /// Empty, for at most `num_pairs` of `merges`. At most half full then, so that a look-up for a pair that is not there
+    /// ends soon. [`PairTable::rank_bytes`] is still to be called.
+    pub fn with_capacity(merges: &[Merge], num_pairs: usize) -> Self {
+        let bits = (num_pairs * 2 + 1).next_power_of_two().trailing_zeros().max(4);
+        let mut entries = Vec::new();
+        huge_pages::reserve(&mut entries, 1 << bits);
+        entries.resize(1 << bits, (EMPTY, NO_RANK));
+        PairTable {
             byte_ranks: Vec::new(),
-            entries: vec![(EMPTY, NO_RANK); 1 << bits],
+            entries,
             shift: 64 - bits,
             filter: vec![0; 1 << (bits + FILTER_BITS - 6)],
             ids: merges.iter().map(|merge| merge.id).collect(),
-        };
-        for (rank, merge) in (0..).zip(merges) {
-            let hash = hash(pair(merge.left, merge.right));
-            let (word, bit) = table.filter_place(hash);
-            table.filter[word] |= 1 << bit;
-            let mut at = table.home(hash);
-            while table.entries[at].0 != EMPTY {
-                at = (at + 1) & (table.entries.len() - 1);
-            }
-            table.entries[at] = (pair(merge.left, merge.right), rank);
         }
+    }
+
+    /// Adds the merge of a rank, for which there must be room.
+    pub fn insert(&mut self, rank: u32, merge: Merge) {
+        let pair = pair(merge.left, merge.right);
+        let hash = hash(pair);
+        let (word, bit) = self.filter_place(hash);
+        self.filter[word] |= 1 << bit;
+        let mut at = self.home(hash);
+        while self.entries[at].0 != EMPTY {
+            at = (at + 1) & (self.entries.len() - 1);
+        }
+        self.entries[at] = (pair, rank);
+    }
+
+    /// Fills the table of pairs of bytes, when all merges are there.
+    pub fn rank_bytes(&mut self, vocab: &Vocab) {
         let bytes = || (0..=255).map(|byte| vocab.byte_id(byte));
-        table.byte_ranks = bytes()
+        self.byte_ranks = bytes()
             .flat_map(|left| bytes().map(move |right| (left, right)))
-            .map(|(l, r)| table.rank(l, r))
+            .map(|(l, r)| self.rank(l, r))
             .collect();
-        table
     }
 
     /// How many ranks there are.
