@@ -27,8 +27,7 @@
 //! parts, the outer part of which meets the other. Each two that meet do so over a span of ranks; if their pair is a merge
 //! whose rank lies in it, that merge crosses. At one rank the left of two places is merged first.
 //!
-//! Most joints need no look: no merge has a left part that ends in the byte before and a right part that begins with the
-//! byte after. Others are remembered.
+//! Most joints need no look, since [no merge crosses](Crossings) such a place. Others are remembered.
 //!
 //! **Live merges** are found by the length of what they make, since all merges within a token make shorter ones: one is live if
 //! its parts are reachable, were made before its rank, and have a joint that no merge of lower rank crosses. Merges one of whose
@@ -41,6 +40,7 @@
 //! at most this much once for each token that begins there. Vocabularies without the properties above, and pieces so
 //! long that the bound matters, are merged.
 
+use super::crossings::Crossings;
 use super::longest::{NO_TOKEN, Trie};
 use super::pairs::{NO_RANK, PairTable};
 use crate::piece_key::prefix;
@@ -60,8 +60,7 @@ const SOUND: u64 = 1 << 63;
 pub(super) struct Joints {
     trie: Trie,
     tokens: Vec<Token>,
-    /// Bit `right` of row `left`: some merge's left part ends in this byte and its right part begins with that.
-    may_merge: Box<[[u64; 4]; 256]>,
+    crossings: Crossings,
 }
 
 /// How a token is made, by id.
@@ -103,7 +102,8 @@ impl Joints {
             tokens[id as usize] = Token { made: 0, len: 1, ..unknown };
             listed.push((vocab.token_bytes(id)?, id));
         }
-        let mut joints = Joints { trie: Trie::new(&[]), tokens, may_merge: Box::new([[0; 4]; 256]) };
+        let crossings = Crossings::new(merges.len().min(vocab.num_tokens()));
+        let mut joints = Joints { trie: Trie::new(&[]), tokens, crossings };
         let pairs = joints.find_live(vocab, &mut listed)?;
         // By an integer first: a comparison of slices is a call.
         listed.sort_by_cached_key(|&(bytes, _)| (prefix(bytes), bytes));
@@ -136,7 +136,6 @@ impl Joints {
             for rank in live.concat() {
                 let merge = merges[rank as usize];
                 let (left, right) = vocab.parts(merge);
-                let (last, first) = (*left.last()?, *right.first()?);
                 let token = &mut self.tokens[merge.id as usize];
                 if token.made != NO_RANK {
                     return None; // By the lemma this cannot be.
@@ -144,7 +143,7 @@ impl Joints {
                 let len = u32::try_from(class[0].0).ok()?;
                 *token = Token { left: merge.left, right: merge.right, made: rank + 1, len, ..*token };
                 pairs.insert(rank, merge);
-                self.may_merge[usize::from(last)][usize::from(first >> 6)] |= 1 << (first & 63);
+                self.crossings.insert(left, right);
                 listed.push((vocab.token_bytes(merge.id)?, merge.id));
             }
         }
@@ -188,11 +187,6 @@ impl Joints {
         }
     }
 
-    #[inline]
-    fn may_merge(&self, last: u8, first: u8) -> bool {
-        self.may_merge[usize::from(last)][usize::from(first >> 6)] >> (first & 63) & 1 != 0
-    }
-
     /// [`Joints::is_sound`] for whole tokens, remembered.
     #[inline]
     fn is_sound_joint(&self, left: u32, right: u32, pairs: &PairTable, memo: &mut Memo) -> bool {
@@ -219,7 +213,7 @@ impl Joints {
             let end = at + len;
             if in_vain[end / 64] >> (end % 64) & 1 == 0
                 && (at == 0
-                    || !self.may_merge(piece[at - 1], piece[at])
+                    || !self.crossings.may_merge(piece, at)
                     || self.is_sound_joint(ids[ids.len() - 1], token, pairs, memo))
             {
                 ids.push(token);

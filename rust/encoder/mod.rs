@@ -8,6 +8,7 @@
 
 mod batch;
 mod cache;
+mod crossings;
 mod huge_pages;
 mod joints;
 mod longest;
