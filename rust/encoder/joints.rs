@@ -103,7 +103,7 @@ impl Joints {
             listed.push((vocab.token_bytes(id)?, id));
         }
         let crossings = Crossings::new(merges.len().min(vocab.num_tokens()));
-        let mut joints = Joints { trie: Trie::new(&[]), tokens, crossings };
+        let mut joints = Joints { trie: Trie::default(), tokens, crossings };
         let pairs = joints.find_live(vocab, &mut listed)?;
         // By an integer first: a comparison of slices is a call.
         listed.sort_by_cached_key(|&(bytes, _)| (prefix(bytes), bytes));
@@ -116,7 +116,7 @@ impl Joints {
             joints.tokens[id as usize].shorter = begun.last().map_or(NO_TOKEN, |&(_, id)| id);
             begun.push((bytes, id));
         }
-        joints.trie = Trie::new(&listed);
+        joints.trie = Trie::new(&listed)?;
         Some((joints, pairs))
     }
 
