@@ -16,18 +16,20 @@
 //!
 //! A piece that has more ids than there is room for takes a slot too, under a key that no look-up finds at first; its ids
 //! stand in a store of their own, which begins anew when it is full. In code such pieces are the runs of blanks at the
-//! begin of a line. The third table is for longer pieces: a slot has their hash, the store the piece itself.
+//! begin of a line. [Longer pieces](LongTable) have a table and a store of their own.
 //!
 //! Tried: one table of 64-byte slots for all, which keeps half as many pieces in the nearer caches: a third slower on C;
 //! ids of two bytes where the vocabulary fits, so that more have room, which costs more on each hit than it saves;
 //! choosing between two slots that are both compared, by conditional moves, a fifth slower; doubling only when as many
 //! pieces are lost, a fifth slower on German seen before; blocks of 16 and of 64 pieces.
 
+mod long;
 mod places;
 mod store;
 mod table;
 
-use crate::piece_key::{self, SHORT, short_key};
+use crate::piece_key::{SHORT, short_key};
+use long::LongTable;
 use places::{BLOCK, Places};
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -37,10 +39,7 @@ use table::{IDS, Table};
 /// Longest piece of the second table.
 const MEDIUM: usize = 2 * SHORT;
 /// Bits of the number of slots, first and at most, of a table with `K` keys a slot: half a megabyte to 32 and 8.
-const BITS: [(u32, u32); 2] = [(14, 20), (13, 17)];
-/// Longest piece of the third table, and bits of its number of slots.
-const LONG: usize = 255;
-const LONG_BITS: u32 = 15;
+const BITS: [(u32, u32); 2] = [(14, 20), (13, 18)];
 /// In place of the key of a piece that is not for the first table: that of none, for its length is 0.
 const TOO_LONG: u128 = 1;
 
@@ -57,7 +56,7 @@ pub(super) struct PieceCache {
     medium: Table<2>,
     store: Store,
     /// Made for the first such piece.
-    long: Option<Table<1>>,
+    long: Option<LongTable>,
 }
 
 impl PieceCache {
@@ -110,9 +109,18 @@ impl PieceCache {
     }
 
     /// Finds the keys of pieces and their places in the first table, and tells the processor of their slots, also in
-    /// the second.
+    /// the other tables.
     fn find_places(&self, text: &[u8], bounds: &[u32], places: &mut Places) {
-        let mut long = places.find(text, bounds, self.short.shift, |at| self.short.prefetch(at));
+        let long = places.find(text, bounds, self.short.shift, |at| self.short.prefetch(at));
+        if long != 0 {
+            self.find_long(text, bounds, long, places);
+        }
+    }
+
+    /// The same for the pieces that are not for the first table, of which `long` has a bit each.
+    #[inline(never)] // so that blocks without such a piece do not pay for the room of the hashes
+    fn find_long(&self, text: &[u8], bounds: &[u32], mut long: u32, places: &mut Places) {
+        let (mut hashes, mut num_hashes) = ([0; BLOCK], 0);
         while long != 0 {
             let piece = long.trailing_zeros() as usize;
             long &= long - 1;
@@ -120,7 +128,16 @@ impl PieceCache {
             let (start, len) = (bounds[piece] as usize, (bounds[piece + 1] - bounds[piece]) as usize);
             if len <= MEDIUM {
                 self.medium.prefetch(self.medium.home(medium_keys(text, start, len)));
+            } else if let Some(table) = self.long.as_ref().filter(|_| len <= long::LONGEST) {
+                let hash = long::hash(&text[start..start + len]);
+                table.prefetch(hash);
+                hashes[num_hashes] = hash;
+                num_hashes += 1;
             }
+        }
+        for &hash in &hashes[..num_hashes] {
+            // The processor was told of all the buckets before it comes to the first record.
+            self.long.iter().for_each(|table| table.prefetch_record(hash));
         }
     }
 
@@ -141,21 +158,34 @@ impl PieceCache {
             let keys = medium_keys(text, range.start, piece.len());
             let at = self.medium.home(keys);
             encode_linked((&mut self.medium, &mut self.store), (at, keys), piece, ids, encode);
-        } else if piece.len() <= LONG {
-            let long = self.long.get_or_insert_with(|| Table::new((LONG_BITS, LONG_BITS)));
-            let starts = range.clone().step_by(SHORT);
-            let parts = starts.map(|start| short_key(text, start, SHORT.min(range.end - start)));
-            let hash = parts.fold(0, |hash, part| piece_key::hash(part, hash));
-            let (at, key) = (long.place(hash), u128::from(hash) | (piece.len() as u128) << 64);
-            if let Some(known) = long.link(at, [key]).and_then(|link| self.store.get(link, piece)) {
+        } else if piece.len() <= long::LONGEST {
+            let hash = long::hash(piece);
+            let table = self.long.get_or_insert_with(LongTable::new);
+            if let Some(known) = table.get(hash, piece) {
                 return ids.extend_from_slice(known);
             }
             let before = ids.len();
             encode(piece, ids);
-            long.insert_link(at, [key], self.store.insert(&ids[before..], piece));
+            table.insert(hash, piece, &ids[before..]);
         } else {
             encode(piece, ids);
         }
+    }
+}
+
+/// Tells the processor that `items[at]` will be read soon; nothing if it is not there.
+#[inline]
+fn prefetch<T>(items: &[T], at: usize) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: nothing is read, any address is allowed.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(items.as_ptr().wrapping_add(at).cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    if let Some(item) = items.get(at) {
+        // SAFETY: the first byte of an item of integers.
+        std::hint::black_box(unsafe { (&raw const *item).cast::<u8>().read_volatile() });
     }
 }
 
@@ -179,7 +209,7 @@ fn encode_linked<const K: usize>(
         return ids.extend_from_slice(&known.as_flattened()[..num_ids]);
     }
     let has_link = piece.len() > K * IDS && piece[piece.len() - 1] != 0;
-    if let Some(known) = table.link(at, keys).filter(|_| has_link).and_then(|link| store.get(link, &[])) {
+    if let Some(known) = table.link(at, keys).filter(|_| has_link).and_then(|link| store.get(link)) {
         return ids.extend_from_slice(known);
     }
     let before = ids.len();
@@ -188,7 +218,7 @@ fn encode_linked<const K: usize>(
     if new.len() <= K * IDS {
         table.insert(at, keys, new);
     } else if has_link {
-        table.insert_link(at, keys, store.insert(new, &[]));
+        table.insert_link(at, keys, store.insert(new));
     }
 }
 

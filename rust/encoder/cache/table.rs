@@ -109,14 +109,7 @@ impl<const K: usize> Table<K> {
     /// Tells the processor that this place will be read soon.
     #[inline]
     pub fn prefetch(&self, at: usize) {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: nothing is read, any address is allowed.
-        unsafe {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            _mm_prefetch::<_MM_HINT_T0>(self.pairs.as_ptr().wrapping_add(at).cast());
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        std::hint::black_box(self.pairs[at].0[0].keys[0]);
+        super::prefetch(&self.pairs, at);
     }
 
     /// The ids of a piece, all of the room for them, and how many count.

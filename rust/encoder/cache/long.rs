@@ -1,0 +1,121 @@
+//! Pieces that are too long for a slot, with their ids: a table of hashes and a store.
+//!
+//! An entry of the table has half of a piece's hash and the place of its record in the store: eight bytes, four of which
+//! make a bucket. A record has the piece and its ids side by side. In Japanese and Chinese such pieces are clauses, nearly
+//! half of all text, and a look-up takes two misses of the cache: the processor is told of the bucket, and then of the
+//! record, before either is read. When the store is full, all is forgotten.
+
+use crate::encoder::huge_pages;
+use crate::piece_key;
+
+/// Bytes of the longest piece.
+pub(super) const LONGEST: usize = 255;
+/// Bits of the number of buckets, and entries in each.
+const BITS: u32 = 16;
+const WAYS: usize = 4;
+/// Integers in the store.
+const STORED: usize = 1 << 22;
+/// Integers of a record that come before the piece: its length, shifted, and the number of ids.
+const HEAD: usize = 1;
+const LEN_SHIFT: u32 = 16;
+
+pub(super) struct LongTable {
+    buckets: Vec<Bucket>,
+    /// Records. None is at 0, since an entry of 0 is empty.
+    store: Vec<u32>,
+}
+
+/// The newest entry comes first.
+#[derive(Clone, Copy)]
+#[repr(align(32))]
+struct Bucket([u64; WAYS]);
+
+impl LongTable {
+    pub fn new() -> Self {
+        let mut store = Vec::new();
+        huge_pages::reserve(&mut store, STORED);
+        store.push(0);
+        LongTable { buckets: vec![Bucket([0; WAYS]); 1 << BITS], store }
+    }
+
+    /// Tells the processor that the bucket of a hash will be read soon.
+    #[inline]
+    pub fn prefetch(&self, hash: u64) {
+        super::prefetch(&self.buckets, bucket(hash));
+    }
+
+    /// Tells the processor that the record of a piece with this hash will be read soon, if there is one.
+    #[inline]
+    pub fn prefetch_record(&self, hash: u64) {
+        if let Some(at) = self.find(hash) {
+            // Most records are on two lines.
+            super::prefetch(&self.store, at);
+            super::prefetch(&self.store, at + 16);
+        }
+    }
+
+    /// The place of the record with this half of a hash.
+    #[inline]
+    #[allow(clippy::cast_possible_truncation)] // the half is wanted
+    fn find(&self, hash: u64) -> Option<usize> {
+        let entries = &self.buckets[bucket(hash)].0;
+        let found = entries.iter().find(|&&entry| entry != 0 && (entry ^ hash) >> 32 == 0)?;
+        Some(*found as u32 as usize)
+    }
+
+    /// The ids of a piece of up to [`LONGEST`] bytes.
+    #[inline]
+    pub fn get(&self, hash: u64, piece: &[u8]) -> Option<&[u32]> {
+        let (&[head], record) = self.store.get(self.find(hash)?..)?.split_first_chunk::<HEAD>()?;
+        let (words, rest) = piece.as_chunks::<4>();
+        let (stored, ids) = record.split_at_checked(piece.len().div_ceil(4))?;
+        // Without a branch for each word.
+        let differs =
+            |differs, (word, stored): (&[u8; 4], &u32)| differs | (u32::from_le_bytes(*word) ^ stored);
+        let differs = words.iter().zip(stored).fold(0, differs);
+        let same_rest = rest.is_empty() || stored.last() == Some(&padded(rest));
+        let same = differs == 0 && same_rest && (head >> LEN_SHIFT) as usize == piece.len();
+        if same { ids.get(..(head & ((1 << LEN_SHIFT) - 1)) as usize) } else { None }
+    }
+
+    /// Remembers a piece of up to [`LONGEST`] bytes that is not there.
+    #[allow(clippy::cast_possible_truncation)] // a store and a piece of bounded size, of which each id has a byte
+    pub fn insert(&mut self, hash: u64, piece: &[u8], ids: &[u32]) {
+        let (words, rest) = piece.as_chunks::<4>();
+        if self.store.len() + HEAD + piece.len().div_ceil(4) + ids.len() > STORED {
+            self.store.truncate(1);
+            self.buckets.fill(Bucket([0; WAYS]));
+        }
+        let entry = hash >> 32 << 32 | self.store.len() as u64;
+        self.store.push((piece.len() as u32) << LEN_SHIFT | ids.len() as u32);
+        self.store.extend(words.iter().map(|word| u32::from_le_bytes(*word)));
+        if !rest.is_empty() {
+            self.store.push(padded(rest));
+        }
+        self.store.extend_from_slice(ids);
+        let entries = &mut self.buckets[bucket(hash)].0;
+        entries.rotate_right(1);
+        entries[0] = entry;
+    }
+}
+
+/// The hash of a piece of at least 16 bytes.
+#[inline]
+pub(super) fn hash(piece: &[u8]) -> u64 {
+    let (parts, _) = piece.as_chunks::<16>();
+    let last = piece.last_chunk::<16>().unwrap_or(&[0; 16]);
+    let seed = piece.len() as u64;
+    parts.iter().chain([last]).fold(seed, |hash, part| piece_key::hash(u128::from_le_bytes(*part), hash))
+}
+
+#[inline]
+#[allow(clippy::cast_possible_truncation)] // masked
+fn bucket(hash: u64) -> usize {
+    hash as usize & ((1 << BITS) - 1)
+}
+
+/// Less than four bytes as an integer.
+#[inline]
+fn padded(rest: &[u8]) -> u32 {
+    rest.iter().rev().fold(0, |word, &byte| word << 8 | u32::from(byte))
+}
