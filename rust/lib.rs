@@ -26,6 +26,7 @@ mod cpu;
 pub mod cutter;
 pub mod encoder;
 pub mod error;
+mod huge_pages;
 pub mod monitor;
 #[doc(hidden)]
 pub mod naive;

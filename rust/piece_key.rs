@@ -1,5 +1,7 @@
 //! A short piece as one integer, and its hash: the key of the counting tables and of the encoder's cache.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
+
 /// Longest piece, in bytes, that is a key by itself.
 pub(crate) const SHORT: usize = 15;
 
@@ -47,4 +49,59 @@ pub(crate) fn hash(key: u128, seed: u64) -> u64 {
     let (low, high) = (key as u64, (key >> 64) as u64);
     let product = u128::from(low ^ seed) * u128::from(high ^ 0x9E37_79B9_7F4A_7C15);
     (product as u64) ^ (product >> 64) as u64
+}
+
+/// Makes hashers for byte strings out of files, several times as fast as the standard ones. Each has a seed of its own: which
+/// strings collide is not for the author of a file to choose.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seed(u64);
+
+impl Default for Seed {
+    fn default() -> Self {
+        Seed(RandomState::new().hash_one(0))
+    }
+}
+
+impl BuildHasher for Seed {
+    type Hasher = SeededHasher;
+
+    #[inline]
+    fn build_hasher(&self) -> SeededHasher {
+        SeededHasher { seed: self.0, hash: self.0 }
+    }
+}
+
+pub(crate) struct SeededHasher {
+    seed: u64,
+    hash: u64,
+}
+
+impl Hasher for SeededHasher {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) {
+        let (parts, rest) = bytes.as_chunks::<16>();
+        for part in parts {
+            self.write_u128(u128::from_le_bytes(*part));
+        }
+        // With its length in the last byte.
+        self.write_u128(short_key(rest, 0, rest.len()));
+    }
+
+    /// The length of a byte string, or what ends one: [`Hasher::write`] tells the strings apart already.
+    #[inline]
+    fn write_usize(&mut self, _: usize) {}
+
+    #[inline]
+    fn write_u8(&mut self, _: u8) {}
+
+    #[inline]
+    fn write_u128(&mut self, key: u128) {
+        // The seed goes into both factors: a factor that is 0 whatever the seed would hide the other one.
+        self.hash = hash(key ^ u128::from(self.seed) << 64, self.hash);
+    }
+
+    #[inline]
+    fn finish(&self) -> u64 {
+        self.hash
+    }
 }

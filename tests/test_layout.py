@@ -20,7 +20,7 @@ LM_FILES = sorted((PYTHON / "lm").glob("*.py"))
 # Each layer may use those before it, a module its own submodules, and nothing else.
 RUST_LAYERS = [
     {"error"},
-    {"monitor", "atomic", "special", "piece_key", "cpu", "threads"},
+    {"monitor", "atomic", "special", "piece_key", "cpu", "threads", "huge_pages"},
     {"pretokenizer", "vocab"},
     {"cutter"},
     {"vocab_file", "reader", "naive"},

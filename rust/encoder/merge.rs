@@ -10,8 +10,8 @@
 //! hundred megabytes costs about as much per byte as one of a kilobyte, where a heap of (rank, position) pairs, tried
 //! first, took ten times as long and grew faster than the piece.
 
-use super::huge_pages;
-use super::pairs::{NO_RANK, PairTable};
+use crate::huge_pages;
+use crate::vocab::pairs::{NO_RANK, PairTable};
 use rustc_hash::FxHashMap;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -9,11 +9,9 @@
 mod batch;
 mod cache;
 mod crossings;
-mod huge_pages;
 mod joints;
 mod longest;
 mod merge;
-mod pairs;
 mod spans;
 mod stream;
 
@@ -23,11 +21,11 @@ use crate::monitor::Monitor;
 use crate::pretokenizer::Pretokenizer;
 use crate::special::{self, SpecialTokens};
 use crate::vocab::Vocab;
+use crate::vocab::pairs::PairTable;
 pub use batch::{Batch, Id};
 use cache::PieceCache;
 use joints::{Joints, Memo};
 use merge::Merger;
-use pairs::PairTable;
 pub use spans::Unit;
 use std::sync::{Arc, Mutex, OnceLock};
 pub use stream::Stream;
@@ -52,16 +50,18 @@ pub struct Encoder {
 
 /// What the ids of a piece are found with.
 struct Tables {
-    pairs: PairTable,
+    pairs: Arc<PairTable>,
     /// A faster way than merging, where the vocabulary allows it.
     joints: Option<Joints>,
 }
 
 impl Tables {
     fn new(vocab: &Vocab) -> Self {
-        match Joints::new(vocab) {
-            Some((joints, pairs)) => Tables { pairs, joints: Some(joints) },
-            None => Tables { pairs: PairTable::new(vocab), joints: None },
+        let derivations = vocab.derivations();
+        let pairs = derivations.map(|derivations| derivations.pairs.clone());
+        Tables {
+            pairs: pairs.unwrap_or_else(|| Arc::new(PairTable::new(vocab))),
+            joints: derivations.and_then(|derivations| Joints::new(vocab, derivations)),
         }
     }
 }
@@ -291,7 +291,7 @@ impl Encoder {
             cache.encode(text, &bounds[..=found], ids, |piece, ids| {
                 let Tables { pairs, joints } = self.tables.get_or_init(|| Tables::new(&self.vocab));
                 let joints = joints.as_ref().filter(|_| piece.len() <= joints::LONGEST);
-                if !joints.is_some_and(|joints| joints.encode(piece, pairs, memo, ids)) {
+                if !joints.is_some_and(|joints| joints.encode(piece, memo, ids)) {
                     merger.encode(piece, &self.byte_ids, pairs, ids);
                 }
             });

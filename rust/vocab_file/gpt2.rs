@@ -5,7 +5,7 @@
 //! pattern: the caller gives both. GPT-2's own ids number the bytes in another order than the contract; ids
 //! are kept as given.
 
-use super::{ByteChars, find_holes, in_file, json::Json, read_text, refuse};
+use super::{ByteChars, in_file, json::Json, read_text, refuse, resolve};
 use crate::{
     atomic::{self, Existing},
     error::{Error, Result},
@@ -16,6 +16,7 @@ use std::{
     fmt::Write as _,
     fs,
     path::Path,
+    sync::Arc,
 };
 
 pub const VOCAB: &str = "vocab.json";
@@ -49,25 +50,30 @@ pub fn export_gpt2(dir: &Path, vocab: &Vocab, existing: Existing) -> Result<()> 
 /// # Errors
 /// [`Error::Io`]; [`Error::VocabFile`], with the line of `merges.txt` where one is at fault.
 pub fn load_gpt2(vocab: &Path, merges: &Path, specials: &[String]) -> Result<Vocab> {
-    let entries = Json::parse(vocab, &read_text(vocab)?)?.object(vocab, "the file")?;
+    let text = read_text(vocab)?;
+    let entries = Json::parse(vocab, &text)?.object(vocab, "the file")?;
     let wanted: HashSet<&str> = specials.iter().map(String::as_str).collect();
     let chars = ByteChars::new();
-    let mut tokens = Vec::with_capacity(entries.len());
+    let mut tokens: Vec<(u32, Arc<[u8]>)> = Vec::with_capacity(entries.len());
+    let mut ids = resolve::Ids::default();
     let mut found = HashMap::new();
-    for (text, id) in entries {
+    for (text, id) in &entries {
         let id = id.id(vocab, || format!("the id of {}", show(text.as_bytes())))?;
         if wanted.contains(&text[..]) {
-            found.insert(text, id);
-        } else if let Some(bytes) = chars.bytes(&text) {
-            tokens.push((id, bytes));
+            found.insert(&text[..], id);
+        } else if let Some(bytes) = chars.bytes(text) {
+            tokens.push((id, bytes.into()));
+            ids.insert(text, id);
         } else {
-            return refuse(vocab, None, not_bytes(&text, "list it in special_tokens if it is one"));
+            return refuse(vocab, None, not_bytes(text, "list it in special_tokens if it is one"));
         }
     }
-    let (pairs, lines) = parse_merges(merges, &read_text(merges)?, &chars)?;
-    let made: HashSet<Vec<u8>> = pairs.iter().map(|(l, r)| [&l[..], &r[..]].concat()).collect();
+    let text = read_text(merges)?;
+    let (pairs, lines) = parse_merges(merges, &text, &chars)?;
+    let made: HashSet<String> = pairs.iter().map(|&(left, right)| [left, right].concat()).collect();
     let unwanted = |b: &[u8]| b.starts_with(b"<|") && b.ends_with(b"|>");
-    if let Some((id, bytes)) = tokens.iter().find(|(_, b)| b.len() > 1 && !made.contains(b) && !unwanted(b)) {
+    let is_unmade = |b: &[u8]| b.len() > 1 && !unwanted(b) && !made.contains(&chars.text(b));
+    if let Some((id, bytes)) = tokens.iter().find(|(_, bytes)| is_unmade(bytes)) {
         let reason = format!(
             "no merge makes the token {} (id {id}): the file is cut short, or belongs to another vocab.json; if it is a special token, list it in special_tokens",
             show(bytes)
@@ -76,10 +82,9 @@ pub fn load_gpt2(vocab: &Path, merges: &Path, specials: &[String]) -> Result<Voc
     }
     let taken: HashSet<u32> = found.values().copied().collect();
     let highest = tokens.iter().map(|t| t.0).chain(taken.iter().copied()).max();
-    let holes = find_holes(&tokens, &pairs, &taken, highest.map_or(0, |id| u64::from(id) + 1));
-    tokens.extend(holes);
-    let specials = specials.iter().map(|s| (s.clone(), found.get(s).copied())).collect();
-    let built = Vocab::build(tokens, &pairs, specials);
+    let vocab_size = highest.map_or(0, |id| u64::from(id) + 1);
+    let specials = specials.iter().map(|s| (s.clone(), found.get(&s[..]).copied())).collect();
+    let built = resolve::build(tokens, &ids, &pairs, specials, &taken, vocab_size);
     let path = if built.as_ref().is_err_and(|flaw| flaw.merge.is_some()) { merges } else { vocab };
     in_file(path, built, |k| lines[k])
 }
@@ -92,11 +97,12 @@ pub fn not_bytes(text: &str, remedy: &str) -> String {
     )
 }
 
-/// A merge as the bytes of its parts.
-pub type Pair = (Vec<u8>, Vec<u8>);
-
 /// The merges, and the line (from 1) of each.
-fn parse_merges(path: &Path, text: &str, chars: &ByteChars) -> Result<(Vec<Pair>, Vec<usize>)> {
+fn parse_merges<'a>(
+    path: &Path,
+    text: &'a str,
+    chars: &ByteChars,
+) -> Result<(Vec<(&'a str, &'a str)>, Vec<usize>)> {
     let mut merges = Vec::new();
     let mut numbers = Vec::new();
     for (number, line) in (1..).zip(text.split('\n')) {
@@ -111,15 +117,25 @@ fn parse_merges(path: &Path, text: &str, chars: &ByteChars) -> Result<(Vec<Pair>
 }
 
 /// `left right`: no token contains a space, so there is one way to read it.
-pub fn parse_pair(line: &str, chars: &ByteChars) -> std::result::Result<Pair, String> {
-    let shown = || show(line.as_bytes());
+pub fn parse_pair<'a>(line: &'a str, chars: &ByteChars) -> std::result::Result<(&'a str, &'a str), String> {
     match line.split_once(' ') {
         Some((left, right)) if !left.is_empty() && !right.is_empty() && !right.contains(' ') => {
-            let part =
-                |text: &str| chars.bytes(text).ok_or_else(|| not_bytes(text, "merges join such tokens only"));
-            Ok((part(left)?, part(right)?))
+            check_pair(left, right, chars)?;
+            Ok((left, right))
         }
-        _ => Err(format!("{} is not a merge: two tokens with one space between", shown())),
+        _ => {
+            let shown = show(line.as_bytes());
+            Err(format!("{shown} is not a merge: two tokens with one space between"))
+        }
+    }
+}
+
+/// Whether both parts of a merge are in GPT-2's characters.
+pub fn check_pair(left: &str, right: &str, chars: &ByteChars) -> std::result::Result<(), String> {
+    let is_odd = |text: &&str| text.chars().any(|c| chars.byte(c).is_none());
+    match [left, right].into_iter().find(is_odd) {
+        None => Ok(()),
+        Some(text) => Err(not_bytes(text, "merges join such tokens only")),
     }
 }
 

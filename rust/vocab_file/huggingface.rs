@@ -15,23 +15,27 @@
 //! * Our digest as a key inside `model`: there, and not at the top, unknown keys are passed over.
 
 use super::{
-    ByteChars, find_holes,
-    gpt2::{Pair, json_entries, not_bytes, parse_pair, quote},
+    ByteChars,
+    gpt2::{check_pair, json_entries, not_bytes, parse_pair, quote},
     in_file,
     join::Joiner,
     json::{Json, Object},
-    refuse,
+    refuse, resolve,
 };
 use crate::{
     error::{Error, Result},
+    piece_key::Seed,
     pretokenizer::Pretokenizer,
+    threads::share,
     vocab::{Vocab, show},
 };
 use rustc_hash::FxHashMap;
 use std::{
+    borrow::Cow,
     collections::{HashMap, HashSet},
     fmt::Write as _,
     path::Path,
+    sync::Arc,
 };
 
 pub const TOKENIZER: &str = "tokenizer.json";
@@ -218,9 +222,10 @@ pub fn parse(path: &Path, text: &str) -> Result<(Vocab, String)> {
 }
 
 /// What `model` says.
-struct Model {
-    vocab: Vec<(String, u32)>,
-    merges: Vec<Pair>,
+struct Model<'a> {
+    vocab: Vec<(Cow<'a, str>, u32)>,
+    /// Each is a pair of strings, or a string with a space between two, all in GPT-2's characters.
+    merges: Vec<Json<'a>>,
     ignore_merges: bool,
     own: Option<Own>,
 }
@@ -230,6 +235,9 @@ struct Own {
     vocab_size: u64,
     sha256: String,
 }
+
+/// Merges that a thread checks at a time.
+const MERGES_TAKEN: usize = 8192;
 
 struct AddedToken {
     id: u32,
@@ -261,7 +269,7 @@ impl File<'_> {
         ))
     }
 
-    fn model(&self, entries: Object) -> Result<Model> {
+    fn model<'a>(&self, entries: Object<'a>) -> Result<Model<'a>> {
         let mut model = Model { vocab: Vec::new(), merges: Vec::new(), ignore_merges: false, own: None };
         let (mut has_vocab, mut has_merges) = (false, false);
         for (key, value) in entries {
@@ -282,7 +290,9 @@ impl File<'_> {
                 ("ignore_merges", Json::Bool(value)) => model.ignore_merges = value,
                 ("vocab", value) => {
                     has_vocab = true;
-                    for (text, id) in value.object(self.path, "`model.vocab`")? {
+                    let entries = value.object(self.path, "`model.vocab`")?;
+                    model.vocab.reserve_exact(entries.len());
+                    for (text, id) in entries {
                         let id = id.id(self.path, || format!("the id of {}", show(text.as_bytes())))?;
                         model.vocab.push((text, id));
                     }
@@ -301,27 +311,28 @@ impl File<'_> {
         Ok(model)
     }
 
-    /// Pairs of strings, or strings with a space between, as older files have them.
-    fn merges(&self, items: Vec<Json>) -> Result<Vec<Pair>> {
+    /// Pairs of strings, or strings with a space between, as older files have them; checked.
+    fn merges<'a>(&self, items: Vec<Json<'a>>) -> Result<Vec<Json<'a>>> {
         let chars = ByteChars::new();
-        let pair = |item: Json| match item {
-            Json::String(line) => parse_pair(&line, &chars),
+        let check = |item: &Json| match item {
+            Json::String(line) => parse_pair(line, &chars).map(drop),
             Json::Array(parts) => match &parts[..] {
-                [Json::String(left), Json::String(right)] => {
-                    let part =
-                        |t: &str| chars.bytes(t).ok_or_else(|| not_bytes(t, "merges join such tokens only"));
-                    part(left).and_then(|left| Ok((left, part(right)?)))
-                }
+                [Json::String(left), Json::String(right)] => check_pair(left, right, &chars),
                 _ => Err("is not two strings".into()),
             },
             other => Err(format!("is {}, and must be a pair of strings", other.kind())),
         };
-        let read = |(k, item)| pair(item).or_else(|reason| self.refuse(format!("merge {k}: {reason}")));
-        items.into_iter().enumerate().map(read).collect()
+        let first_odd = share(items.len(), MERGES_TAKEN, |mut range| {
+            range.find_map(|k| check(&items[k]).err().map(|reason| (k, reason)))
+        });
+        match first_odd.into_iter().flatten().next() {
+            None => Ok(items),
+            Some((k, reason)) => self.refuse(format!("merge {k}: {reason}")),
+        }
     }
 
     fn own(&self, entries: Object) -> Result<Own> {
-        let entries: HashMap<String, Json> = entries.into_iter().collect();
+        let entries: HashMap<_, _> = entries.into_iter().collect();
         match entries.get("version") {
             Some(Json::Number(OWN_VERSION)) => {}
             version => {
@@ -333,7 +344,7 @@ impl File<'_> {
         }
         match (entries.get("vocab_size"), entries.get("sha256"), entries.len()) {
             (Some(Json::Number(vocab_size)), Some(Json::String(sha256)), 3) => {
-                Ok(Own { vocab_size: *vocab_size, sha256: sha256.clone() })
+                Ok(Own { vocab_size: *vocab_size, sha256: sha256.to_string() })
             }
             _ => self.refuse(format!(
                 "`model.{OWN_KEY}` must have `version`, `vocab_size` and `sha256` alone; the file is damaged"
@@ -349,7 +360,9 @@ impl File<'_> {
             for (key, value) in item.object(self.path, &format!("`added_tokens[{i}]`"))? {
                 match (&key[..], value) {
                     ("id", value) => id = Some(value.id(self.path, || what("id"))?),
-                    ("content", value) => content = Some(value.string(self.path, &what("content"))?),
+                    ("content", value) => {
+                        content = Some(value.string(self.path, &what("content"))?.into_owned())
+                    }
                     ("normalized", Json::Bool(value)) => normalized = value,
                     // One that is not special is cut out of text all the same.
                     ("special", Json::Bool(_)) | ("single_word" | "lstrip" | "rstrip", Json::Bool(false)) => {
@@ -455,9 +468,9 @@ impl File<'_> {
                 ("type", _) => {}
                 ("pattern", Json::Object(mut entries)) if entries.len() == 1 && entries[0].0 == "Regex" => {
                     let regex = entries.pop().map_or(Json::Null, |e| e.1);
-                    pattern = Some(regex.string(self.path, "`pre_tokenizer.pattern.Regex`")?);
+                    pattern = Some(regex.string(self.path, "`pre_tokenizer.pattern.Regex`")?.into_owned());
                 }
-                ("behavior", Json::String(value)) => behavior = value,
+                ("behavior", Json::String(value)) => behavior = value.into_owned(),
                 ("invert", Json::Bool(value)) => invert = value,
                 (_, value) => {
                     return self.feature(
@@ -518,14 +531,15 @@ impl File<'_> {
 
     /// Puts model and added tokens together, giving added tokens the ids that the library gives them.
     fn vocab(&self, model: Model, added: Vec<AddedToken>) -> Result<Vocab> {
-        let in_model: HashMap<&str, u32> = model.vocab.iter().map(|(text, id)| (&text[..], *id)).collect();
+        let mut ids = resolve::Ids::with_capacity_and_hasher(model.vocab.len(), Seed::default());
+        ids.extend(model.vocab.iter().map(|(text, id)| (&text[..], *id)));
         let num_entries = model.vocab.len() as u64;
         let mut given: HashMap<&str, u64> = HashMap::new();
         let mut highest: Option<u64> = None;
         for token in &added {
             let next =
                 highest.filter(|id| *id >= num_entries || num_entries == 0).map_or(num_entries, |id| id + 1);
-            let id = in_model.get(&token.content[..]).map_or(next, |id| u64::from(*id));
+            let id = ids.get(&token.content[..]).map_or(next, |id| u64::from(*id));
             highest = highest.max(Some(id));
             if *given.entry(&token.content).or_insert(id) != u64::from(token.id) {
                 return self.refuse(format!(
@@ -535,28 +549,33 @@ impl File<'_> {
                 ));
             }
         }
-        drop(in_model);
+        for token in &added {
+            // No merge may use it.
+            ids.remove(&token.content[..]);
+        }
         let contents: HashSet<&str> = added.iter().map(|t| &t.content[..]).collect();
         let chars = ByteChars::new();
-        let mut tokens = Vec::with_capacity(model.vocab.len());
+        let mut tokens: Vec<(u32, Arc<[u8]>)> = Vec::with_capacity(model.vocab.len());
         let mut highest = added.iter().map(|t| t.id).max();
-        for (text, id) in model.vocab {
-            highest = highest.max(Some(id));
-            match chars.bytes(&text) {
+        let mut bytes = Vec::new();
+        for (text, id) in &model.vocab {
+            highest = highest.max(Some(*id));
+            bytes.clear();
+            match chars.append_bytes(text, &mut bytes) {
                 _ if contents.contains(&text[..]) => {}
-                Some(bytes) => tokens.push((id, bytes)),
+                Some(()) => tokens.push((*id, bytes[..].into())),
                 None => {
                     return self
-                        .refuse(not_bytes(&text, "list it in `added_tokens` if it is a special token"));
+                        .refuse(not_bytes(text, "list it in `added_tokens` if it is a special token"));
                 }
             }
         }
         let taken = added.iter().map(|t| t.id).collect();
         let size = model.own.map_or(highest.map_or(0, |id| u64::from(id) + 1), |own| own.vocab_size);
-        let holes = find_holes(&tokens, &model.merges, &taken, size);
-        tokens.extend(holes);
+        let merges: Vec<(&str, &str)> = model.merges.iter().filter_map(texts).collect();
         let specials = added.into_iter().map(|t| (t.content, Some(t.id))).collect();
-        in_file(self.path, Vocab::build(tokens, &model.merges, specials), |k| k).map_err(|e| match e {
+        let built = resolve::build(tokens, &ids, &merges, specials, &taken, size);
+        in_file(self.path, built, |k| k).map_err(|e| match e {
             // The number of a merge is in the message; it is not a line here.
             Error::VocabFile { path, reason, .. } => Error::VocabFile { path, line: None, reason },
             other => other,
@@ -566,6 +585,11 @@ impl File<'_> {
     /// With `ignore_merges`, a piece that is a token is that token, whatever the merges say. That is the same
     /// if the merges make each token from its bytes.
     fn check_merges_reach_all(&self, vocab: &Vocab) -> Result<()> {
+        if let Some(derivations) = vocab.derivations() {
+            let is_reached = |bytes: &[u8]| vocab.id_of(bytes).is_some_and(|id| derivations.is_reachable(id));
+            let unreached = vocab.tokens().find(|&(id, bytes)| !vocab.is_special(id) && !is_reached(bytes));
+            return unreached.map_or(Ok(()), |(id, bytes)| self.refuse_unreached(id, bytes));
+        }
         let ranks: FxHashMap<(u32, u32), u32> =
             (0..).zip(vocab.merges()).map(|(k, m)| ((m.left, m.right), k)).collect();
         let mut joiner = Joiner::default();
@@ -575,13 +599,29 @@ impl File<'_> {
                 ranks.get(&pair).copied()
             };
             if joiner.join(bytes.len(), rank).len() > 1 {
-                return self.refuse(format!(
-                    "`model.ignore_merges` is true, and the token {} (id {id}) is not what the merges make of its bytes, so ids would differ; not supported",
-                    show(bytes)
-                ));
+                return self.refuse_unreached(id, bytes);
             }
         }
         Ok(())
+    }
+
+    fn refuse_unreached(&self, id: u32, bytes: &[u8]) -> Result<()> {
+        self.refuse(format!(
+            "`model.ignore_merges` is true, and the token {} (id {id}) is not what the merges make of its bytes, so ids would differ; not supported",
+            show(bytes)
+        ))
+    }
+}
+
+/// The texts of the two parts of a merge that was checked.
+fn texts<'a>(merge: &'a Json) -> Option<(&'a str, &'a str)> {
+    match merge {
+        Json::String(line) => line.split_once(' '),
+        Json::Array(parts) => match &parts[..] {
+            [Json::String(left), Json::String(right)] => Some((left, right)),
+            _ => None,
+        },
+        _ => None,
     }
 }
 
@@ -591,8 +631,8 @@ fn has_type(value: &Json, name: &str) -> bool {
 }
 
 /// The parts of a `Sequence`, which are under `key`; anything else is given back.
-fn sequence(value: Json, key: &str) -> std::result::Result<Vec<Json>, Json> {
-    let is_list = |(k, v): &(String, Json)| k == key && matches!(v, Json::Array(_));
+fn sequence<'a>(value: Json<'a>, key: &str) -> std::result::Result<Vec<Json<'a>>, Json<'a>> {
+    let is_list = |(k, v): &(Cow<str>, Json)| k == key && matches!(v, Json::Array(_));
     match value {
         Json::Object(mut entries)
             if entries.len() == 2

@@ -1,4 +1,5 @@
-//! JSON values that keep the order of their keys and refuse a key given twice.
+//! JSON values that keep the order of their keys and refuse a key given twice. Strings without an escape are parts of the
+//! file's text.
 //!
 //! `serde_json`'s own value keeps the last of two equal keys silently, and then the reader of a file sees
 //! another tokenizer than the library beside it. Nesting is bounded by `serde_json`, numbers are JSON's (no
@@ -6,29 +7,30 @@
 
 use super::refuse;
 use crate::error::{Error, Result};
+use crate::piece_key::Seed;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use std::{collections::HashSet, fmt, path::Path};
+use std::{borrow::Cow, collections::HashSet, fmt, path::Path};
 
 /// A JSON value.
 #[derive(Debug, PartialEq)]
-pub enum Json {
+pub enum Json<'a> {
     Null,
     Bool(bool),
     /// A whole number that is not negative: the only kind that means something here.
     Number(u64),
     /// Any other number.
     OtherNumber(f64),
-    String(String),
-    Array(Vec<Json>),
-    Object(Object),
+    String(Cow<'a, str>),
+    Array(Vec<Json<'a>>),
+    Object(Object<'a>),
 }
 
 /// The entries of an object, in the file's order.
-pub type Object = Vec<(String, Json)>;
+pub type Object<'a> = Vec<(Cow<'a, str>, Json<'a>)>;
 
-impl Json {
+impl<'a> Json<'a> {
     /// Reads a whole file's text.
-    pub fn parse(path: &Path, text: &str) -> Result<Json> {
+    pub fn parse(path: &Path, text: &'a str) -> Result<Self> {
         serde_json::from_str(text).map_err(|e| {
             let looks_like_json = text.trim_start().starts_with('{');
             let what = if looks_like_json { "damaged JSON" } else { "not a JSON file" };
@@ -50,7 +52,7 @@ impl Json {
     }
 
     /// The object that this must be; `what` names it in the error.
-    pub fn object(self, path: &Path, what: &str) -> Result<Object> {
+    pub fn object(self, path: &Path, what: &str) -> Result<Object<'a>> {
         match self {
             Json::Object(entries) => Ok(entries),
             other => refuse(path, None, format!("{what} is {}, and must be an object", other.kind())),
@@ -58,7 +60,7 @@ impl Json {
     }
 
     /// The array that this must be.
-    pub fn array(self, path: &Path, what: &str) -> Result<Vec<Json>> {
+    pub fn array(self, path: &Path, what: &str) -> Result<Vec<Json<'a>>> {
         match self {
             Json::Array(items) => Ok(items),
             other => refuse(path, None, format!("{what} is {}, and must be an array", other.kind())),
@@ -66,7 +68,7 @@ impl Json {
     }
 
     /// The string that this must be.
-    pub fn string(self, path: &Path, what: &str) -> Result<String> {
+    pub fn string(self, path: &Path, what: &str) -> Result<Cow<'a, str>> {
         match self {
             Json::String(text) => Ok(text),
             other => refuse(path, None, format!("{what} is {}, and must be a string", other.kind())),
@@ -87,7 +89,7 @@ impl Json {
     }
 }
 
-impl<'de> Deserialize<'de> for Json {
+impl<'de> Deserialize<'de> for Json<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         deserializer.deserialize_any(JsonVisitor)
     }
@@ -96,56 +98,61 @@ impl<'de> Deserialize<'de> for Json {
 struct JsonVisitor;
 
 impl<'de> Visitor<'de> for JsonVisitor {
-    type Value = Json;
+    type Value = Json<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("JSON")
     }
 
-    fn visit_unit<E>(self) -> std::result::Result<Json, E> {
+    fn visit_unit<E>(self) -> std::result::Result<Json<'de>, E> {
         Ok(Json::Null)
     }
 
-    fn visit_bool<E>(self, b: bool) -> std::result::Result<Json, E> {
+    fn visit_bool<E>(self, b: bool) -> std::result::Result<Json<'de>, E> {
         Ok(Json::Bool(b))
     }
 
-    fn visit_u64<E>(self, n: u64) -> std::result::Result<Json, E> {
+    fn visit_u64<E>(self, n: u64) -> std::result::Result<Json<'de>, E> {
         Ok(Json::Number(n))
     }
 
     #[expect(clippy::cast_precision_loss, reason = "negative numbers are refused; this one is only shown")]
-    fn visit_i64<E>(self, n: i64) -> std::result::Result<Json, E> {
+    fn visit_i64<E>(self, n: i64) -> std::result::Result<Json<'de>, E> {
         Ok(Json::OtherNumber(n as f64))
     }
 
-    fn visit_f64<E>(self, n: f64) -> std::result::Result<Json, E> {
+    fn visit_f64<E>(self, n: f64) -> std::result::Result<Json<'de>, E> {
         Ok(Json::OtherNumber(n))
     }
 
-    fn visit_str<E>(self, s: &str) -> std::result::Result<Json, E> {
-        Ok(Json::String(s.into()))
+    fn visit_borrowed_str<E>(self, s: &'de str) -> std::result::Result<Json<'de>, E> {
+        Ok(Json::String(Cow::Borrowed(s)))
     }
 
-    fn visit_string<E>(self, s: String) -> std::result::Result<Json, E> {
-        Ok(Json::String(s))
+    fn visit_str<E>(self, s: &str) -> std::result::Result<Json<'de>, E> {
+        Ok(Json::String(Cow::Owned(s.to_owned())))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> std::result::Result<Json, A::Error> {
-        let mut items = Vec::new();
+    fn visit_string<E>(self, s: String) -> std::result::Result<Json<'de>, E> {
+        Ok(Json::String(Cow::Owned(s)))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> std::result::Result<Json<'de>, A::Error> {
+        // Most arrays are the pairs of `merges`.
+        let mut items = Vec::with_capacity(2);
         while let Some(item) = seq.next_element()? {
             items.push(item);
         }
         Ok(Json::Array(items))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Json, A::Error> {
-        let mut entries: Object = Vec::new();
-        while let Some(entry) = map.next_entry()? {
-            entries.push(entry);
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Json<'de>, A::Error> {
+        let mut entries: Object<'de> = Vec::new();
+        while let Some((Key(key), value)) = map.next_entry()? {
+            entries.push((key, value));
         }
-        let mut keys = HashSet::with_capacity(entries.len());
-        if let Some((key, _)) = entries.iter().find(|(key, _)| !keys.insert(key)) {
+        let mut keys = HashSet::with_capacity_and_hasher(entries.len(), Seed::default());
+        if let Some((key, _)) = entries.iter().find(|(key, _)| !keys.insert(&key[..])) {
             return Err(A::Error::custom(format!(
                 "the key {} is there twice in one object",
                 crate::vocab::show(key.as_bytes())
@@ -155,11 +162,42 @@ impl<'de> Visitor<'de> for JsonVisitor {
     }
 }
 
+/// A key, which is a part of the text where it can be; the standard `Cow` never is.
+struct Key<'a>(Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Key<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        deserializer.deserialize_str(KeyVisitor)
+    }
+}
+
+struct KeyVisitor;
+
+impl<'de> Visitor<'de> for KeyVisitor {
+    type Value = Key<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_borrowed_str<E>(self, s: &'de str) -> std::result::Result<Key<'de>, E> {
+        Ok(Key(Cow::Borrowed(s)))
+    }
+
+    fn visit_str<E>(self, s: &str) -> std::result::Result<Key<'de>, E> {
+        Ok(Key(Cow::Owned(s.to_owned())))
+    }
+
+    fn visit_string<E>(self, s: String) -> std::result::Result<Key<'de>, E> {
+        Ok(Key(Cow::Owned(s)))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<Json> {
+    fn parse(text: &str) -> Result<Json<'_>> {
         Json::parse(Path::new("x.json"), text)
     }
 

@@ -28,6 +28,7 @@ mod gpt2;
 mod huggingface;
 mod join;
 mod json;
+mod resolve;
 mod tiktoken;
 
 pub use gpt2::{export_gpt2, load_gpt2};
@@ -36,10 +37,9 @@ pub use tiktoken::{export_tiktoken, load_tiktoken};
 use crate::{
     atomic::{self, Existing},
     error::{Error, Result},
-    vocab::{Flaw, Vocab, id_of_merge},
+    vocab::{Flaw, Vocab},
 };
 use std::{
-    collections::{HashMap, HashSet},
     fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
@@ -180,39 +180,6 @@ fn in_file<T>(
     })
 }
 
-/// The ids left out of a JSON file since their bytes have a smaller one; see the module's text. They are
-/// below `vocab_size` and not among `taken`, the ids of special tokens.
-fn find_holes(
-    tokens: &[(u32, Vec<u8>)],
-    merges: &[(Vec<u8>, Vec<u8>)],
-    taken: &HashSet<u32>,
-    vocab_size: u64,
-) -> Vec<(u32, Vec<u8>)> {
-    let ids: HashMap<&[u8], u32> = tokens.iter().map(|(id, bytes)| (&bytes[..], *id)).collect();
-    if (0..=255u8).any(|b| ids.get(&[b][..]) != Some(&u32::from(b))) {
-        return Vec::new();
-    }
-    let mut made = HashSet::with_capacity(merges.len());
-    let mut holes = Vec::new();
-    for (k, (left, right)) in merges.iter().enumerate() {
-        if left.len() + right.len() > crate::vocab::MAX_TOKEN_BYTES {
-            return Vec::new();
-        }
-        let joined = [&left[..], &right[..]].concat();
-        let Some(&id) = ids.get(&joined[..]) else { return Vec::new() };
-        if made.insert(id) {
-            if id != id_of_merge(k) {
-                return Vec::new();
-            }
-        } else {
-            holes.push((id_of_merge(k), joined));
-        }
-    }
-    let used: HashSet<u32> = tokens.iter().map(|t| t.0).collect();
-    holes.retain(|(id, _)| !used.contains(id) && !taken.contains(id) && u64::from(*id) < vocab_size);
-    holes
-}
-
 /// GPT-2's characters for the 256 bytes: printable ones stand for themselves, the others, in order, are
 /// U+0100 and up. So every token is visible text without a space, and fits JSON and a line of `merges.txt`.
 struct ByteChars {
@@ -239,7 +206,16 @@ impl ByteChars {
 
     /// `None` if a character stands for no byte.
     fn bytes(&self, text: &str) -> Option<Vec<u8>> {
-        text.chars().map(|c| self.to_byte.get(c as usize).copied().flatten()).collect()
+        text.chars().map(|c| self.byte(c)).collect()
+    }
+
+    /// The same into a vector that has room already.
+    fn append_bytes(&self, text: &str, bytes: &mut Vec<u8>) -> Option<()> {
+        text.chars().try_for_each(|c| self.byte(c).map(|byte| bytes.push(byte)))
+    }
+
+    fn byte(&self, c: char) -> Option<u8> {
+        self.to_byte.get(c as usize).copied().flatten()
     }
 }
 

@@ -13,19 +13,12 @@ use super::{in_file, join::Joiner, read_text, refuse};
 use crate::{
     atomic::{self, Existing},
     error::{Error, Result},
-    piece_key::{SHORT, hash, short_key},
+    piece_key::{SHORT, Seed, short_key},
     threads::share,
     vocab::{Merge, Vocab, show},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use std::{
-    collections::HashMap,
-    fmt::Write as _,
-    hash::{BuildHasher, Hasher, RandomState},
-    ops::Range,
-    path::Path,
-    sync::Arc,
-};
+use std::{collections::HashMap, fmt::Write as _, ops::Range, path::Path, sync::Arc};
 
 /// Reads ranks and rebuilds the merges. `specials` are given with ids, or get the next free ones.
 ///
@@ -147,8 +140,7 @@ struct Ranks<'a> {
 
 impl<'a> Ranks<'a> {
     fn with_capacity(num_tokens: usize) -> Self {
-        let seed = Seed(RandomState::new().hash_one(0));
-        let short = HashMap::with_capacity_and_hasher(num_tokens, seed);
+        let short = HashMap::with_capacity_and_hasher(num_tokens, Seed::default());
         Ranks { two: vec![None; 1 << 16], short, long: HashMap::new() }
     }
 
@@ -204,34 +196,4 @@ impl<'a> Ranks<'a> {
 /// Both bytes as a number.
 fn two(left: u8, right: u8) -> usize {
     usize::from(u16::from_be_bytes([left, right]))
-}
-
-/// Makes hashes of keys: what lands where is not for the author of a file to choose.
-#[derive(Clone, Copy)]
-struct Seed(u64);
-
-impl BuildHasher for Seed {
-    type Hasher = KeyHasher;
-
-    fn build_hasher(&self) -> KeyHasher {
-        KeyHasher(self.0)
-    }
-}
-
-struct KeyHasher(u64);
-
-impl Hasher for KeyHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.write_u128(byte.into());
-        }
-    }
-
-    fn write_u128(&mut self, key: u128) {
-        self.0 = hash(key, self.0);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
 }

@@ -5,7 +5,7 @@
 //! half of all text, and a look-up takes two misses of the cache: the processor is told of the bucket, and then of the
 //! record, before either is read. When the store is full, all is forgotten.
 
-use crate::encoder::huge_pages;
+use crate::huge_pages;
 use crate::piece_key;
 
 /// Bytes of the longest piece.

@@ -1,7 +1,7 @@
 //! Ids of pieces that have too many for a slot.
 
 use super::table::IDS;
-use crate::encoder::huge_pages;
+use crate::huge_pages;
 
 /// Ids in the store.
 const STORED_IDS: usize = 1 << 22;

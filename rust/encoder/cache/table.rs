@@ -2,7 +2,7 @@
 
 use super::places::hash;
 use super::store::Link;
-use crate::encoder::huge_pages;
+use crate::huge_pages;
 
 /// Ids for each key of a slot.
 pub(super) const IDS: usize = 4;

@@ -4,18 +4,19 @@
 //! a look-up touches one cache line nearly always. Before it stands a filter, for most pairs that are asked for are no
 //! merge: bits by hash, several for each entry and nearly all 0, which stay in the nearer caches.
 
-use super::huge_pages;
+use crate::huge_pages;
 use crate::vocab::{Merge, Vocab};
 
 /// No pair: no vocabulary has these ids.
 const EMPTY: u64 = u64::MAX;
 /// The rank of a pair that is not merged.
-pub(super) const NO_RANK: u32 = u32::MAX;
+pub(crate) const NO_RANK: u32 = u32::MAX;
 /// Bits of the number of places in the filter for each entry of the table.
 const FILTER_BITS: u32 = 3;
 
-/// The merges of a vocabulary.
-pub(super) struct PairTable {
+/// Some merges of a vocabulary.
+#[derive(Debug)]
+pub(crate) struct PairTable {
     /// Rank by first and second byte.
     byte_ranks: Vec<u32>,
     entries: Vec<(u64, u32)>,

@@ -9,7 +9,7 @@ const HUGE_PAGE: usize = 1 << 21;
 ///
 /// Never inlined: within the encoder's loop it leaves too few registers to the rest, a twelfth slower on C.
 #[inline(never)]
-pub(super) fn reserve<T>(vec: &mut Vec<T>, additional: usize) {
+pub(crate) fn reserve<T>(vec: &mut Vec<T>, additional: usize) {
     if vec.capacity() - vec.len() < additional {
         vec.reserve_exact(additional);
         ask_for_huge_pages(vec.spare_capacity_mut());
@@ -18,7 +18,7 @@ pub(super) fn reserve<T>(vec: &mut Vec<T>, additional: usize) {
 
 /// Asks the system for large pages for memory that has not been touched yet, where a whole one fits.
 #[cfg(all(target_os = "linux", not(miri)))]
-pub(super) fn ask_for_huge_pages<T>(room: &mut [T]) {
+pub(crate) fn ask_for_huge_pages<T>(room: &mut [T]) {
     let skipped = room.as_ptr().cast::<u8>().align_offset(HUGE_PAGE);
     if let Some(len) = size_of_val(room).checked_sub(skipped).filter(|&len| len >= HUGE_PAGE) {
         // SAFETY: whole pages of memory that the caller has to itself; what they hold stays as it is. A refusal does not
@@ -28,4 +28,4 @@ pub(super) fn ask_for_huge_pages<T>(room: &mut [T]) {
 }
 
 #[cfg(not(all(target_os = "linux", not(miri))))]
-pub(super) fn ask_for_huge_pages<T>(_: &mut [T]) {}
+pub(crate) fn ask_for_huge_pages<T>(_: &mut [T]) {}

@@ -14,12 +14,21 @@
 //!   is allocated.
 //!
 //! Building costs one hash-table entry per token and three look-ups per merge. Token bytes come from files,
-//! so they are hashed with the standard, keyed hash; ids are hashed with a fast one.
+//! so they are hashed with a seed; ids are hashed without.
+
+pub(crate) mod derivations;
+pub(crate) mod pairs;
 
 use crate::error::{Error, Result};
+use crate::piece_key::Seed;
+use derivations::Derivations;
 use rustc_hash::{FxHashMap, FxHashSet};
 use sha2::{Digest, Sha256};
-use std::{collections::HashMap, fmt::Write as _, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt::Write as _,
+    sync::{Arc, OnceLock},
+};
 
 /// The longest token allowed, in bytes. A trainer stops a token from growing past it.
 pub const MAX_TOKEN_BYTES: usize = 1 << 20;
@@ -53,11 +62,24 @@ pub struct SpecialToken {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vocab {
     tokens: Tokens,
-    ordinary: HashMap<Arc<[u8]>, u32>,
+    ordinary: HashMap<Arc<[u8]>, u32, Seed>,
     merges: Vec<Merge>,
     specials: Vec<SpecialToken>,
     byte_ids: [u32; 256],
+    derived: Derived,
 }
+
+/// How the tokens are made, once it was asked for; it follows from the rest.
+#[derive(Clone, Debug, Default)]
+struct Derived(OnceLock<Option<Arc<Derivations>>>);
+
+impl PartialEq for Derived {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Derived {}
 
 /// A broken rule, and the merge (from 0) that breaks it if it is one; a file's reader turns that into a line.
 #[derive(Debug)]
@@ -243,7 +265,7 @@ impl Vocab {
 
     /// Everything but the merges. `tokens` are ordinary and sorted by id.
     fn assemble(mut tokens: Vec<(u32, Arc<[u8]>)>, specials: Vec<(String, u32)>) -> Result<Vocab> {
-        let mut ordinary = HashMap::with_capacity(tokens.len());
+        let mut ordinary = HashMap::with_capacity_and_hasher(tokens.len(), Seed::default());
         let mut byte_ids = [None; 256];
         for (id, bytes) in &tokens {
             if let [byte] = bytes[..]
@@ -276,7 +298,14 @@ impl Vocab {
             return broken(format!("{} has id {id}; ids are below {MAX_IDS}", show(bytes)));
         }
         let byte_ids = byte_ids.map(Option::unwrap_or_default);
-        Ok(Vocab { tokens: Tokens::new(tokens), ordinary, merges: Vec::new(), specials, byte_ids })
+        Ok(Vocab {
+            tokens: Tokens::new(tokens),
+            ordinary,
+            merges: Vec::new(),
+            specials,
+            byte_ids,
+            derived: Derived::default(),
+        })
     }
 
     fn check_pairs_unique(&self) -> std::result::Result<(), Flaw> {
@@ -390,6 +419,12 @@ impl Vocab {
         (self.token_bytes(merge.left).unwrap_or_default(), self.token_bytes(merge.right).unwrap_or_default())
     }
 
+    /// How merging makes each token; `None` if the merges do not follow an order in which parts come first. The first call
+    /// takes up to a tenth of a second.
+    pub(crate) fn derivations(&self) -> Option<&Arc<Derivations>> {
+        self.derived.0.get_or_init(|| Derivations::new(self).map(Arc::new)).as_ref()
+    }
+
     /// A digest of everything that decides ids: the pattern, all ids and bytes, merges, special tokens.
     ///
     /// Each field is written with its length, so that no two vocabularies have one serialisation.
@@ -408,10 +443,12 @@ impl Vocab {
             text(&mut hash, bytes);
         }
         hash.update((self.merges.len() as u64).to_le_bytes());
-        for merge in &self.merges {
-            for id in [merge.left, merge.right, merge.id] {
-                hash.update(id.to_le_bytes());
-            }
+        // Many at a time: each call has a price.
+        let mut numbers = Vec::new();
+        for merges in self.merges.chunks(1024) {
+            numbers.clear();
+            numbers.extend(merges.iter().flat_map(|m| [m.left, m.right, m.id]).flat_map(u32::to_le_bytes));
+            hash.update(&numbers);
         }
         hash.update((self.specials.len() as u64).to_le_bytes());
         for special in &self.specials {
@@ -476,8 +513,12 @@ fn place_specials(
     if specials.is_empty() {
         return Ok(Vec::new());
     }
-    let mut by_bytes: HashMap<&[u8], u32> = HashMap::with_capacity(tokens.len());
-    for (id, bytes) in tokens.iter() {
+    // Only special tokens without an id are looked for by their bytes.
+    let contents: HashSet<&[u8]> =
+        specials.iter().filter(|s| s.1.is_none()).map(|s| s.0.as_bytes()).collect();
+    let longest = contents.iter().map(|content| content.len()).max().unwrap_or(0);
+    let mut by_bytes: HashMap<&[u8], u32> = HashMap::new();
+    for (id, bytes) in tokens.iter().filter(|t| t.1.len() <= longest && contents.contains(&t.1[..])) {
         by_bytes.entry(bytes).or_insert(*id);
     }
     let highest = tokens.last().map(|t| t.0).max(specials.iter().filter_map(|s| s.1).max());
