@@ -58,9 +58,12 @@ impl Derivations {
         }
         let most = merges.len().min(vocab.num_tokens());
         let mut pairs = PairTable::with_capacity(merges, most);
-        let len_of = |merge: &Merge| vocab.token_bytes(merge.id).map_or(0, <[u8]>::len);
+        let mut lens = vec![0_u32; vocab.vocab_size()];
+        vocab
+            .tokens()
+            .for_each(|(id, bytes)| lens[id as usize] = u32::try_from(bytes.len()).unwrap_or_default());
         let mut by_len: Vec<(u32, u32)> =
-            merges.iter().map(|merge| u32::try_from(len_of(merge)).unwrap_or_default()).zip(0..).collect();
+            merges.iter().map(|merge| lens[merge.id as usize]).zip(0..).collect();
         by_len.sort_unstable();
         for class in by_len.chunk_by(|a, b| a.0 == b.0) {
             let live = share(class.len(), MERGES_TAKEN, |range| {

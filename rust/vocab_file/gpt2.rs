@@ -5,7 +5,12 @@
 //! pattern: the caller gives both. GPT-2's own ids number the bytes in another order than the contract; ids
 //! are kept as given.
 
-use super::{ByteChars, in_file, json::Json, read_text, refuse, resolve};
+use super::{
+    ByteChars, in_file,
+    json::Json,
+    read_text, refuse,
+    resolve::{self, Entries},
+};
 use crate::{
     atomic::{self, Existing},
     error::{Error, Result},
@@ -55,7 +60,7 @@ pub fn load_gpt2(vocab: &Path, merges: &Path, specials: &[String]) -> Result<Voc
     let wanted: HashSet<&str> = specials.iter().map(String::as_str).collect();
     let chars = ByteChars::new();
     let mut tokens: Vec<(u32, Arc<[u8]>)> = Vec::with_capacity(entries.len());
-    let mut ids = resolve::Ids::default();
+    let mut ordinary = Vec::with_capacity(entries.len());
     let mut found = HashMap::new();
     for (text, id) in &entries {
         let id = id.id(vocab, || format!("the id of {}", show(text.as_bytes())))?;
@@ -63,7 +68,7 @@ pub fn load_gpt2(vocab: &Path, merges: &Path, specials: &[String]) -> Result<Voc
             found.insert(&text[..], id);
         } else if let Some(bytes) = chars.bytes(text) {
             tokens.push((id, bytes.into()));
-            ids.insert(text, id);
+            ordinary.push((&text[..], id));
         } else {
             return refuse(vocab, None, not_bytes(text, "list it in special_tokens if it is one"));
         }
@@ -84,7 +89,7 @@ pub fn load_gpt2(vocab: &Path, merges: &Path, specials: &[String]) -> Result<Voc
     let highest = tokens.iter().map(|t| t.0).chain(taken.iter().copied()).max();
     let vocab_size = highest.map_or(0, |id| u64::from(id) + 1);
     let specials = specials.iter().map(|s| (s.clone(), found.get(&s[..]).copied())).collect();
-    let built = resolve::build(tokens, &ids, &pairs, specials, &taken, vocab_size);
+    let built = resolve::build(tokens, &Entries::new(ordinary), &pairs, specials, &taken, vocab_size);
     let path = if built.as_ref().is_err_and(|flaw| flaw.merge.is_some()) { merges } else { vocab };
     in_file(path, built, |k| lines[k])
 }

@@ -20,11 +20,11 @@ use super::{
     in_file,
     join::Joiner,
     json::{Json, Object},
-    refuse, resolve,
+    refuse,
+    resolve::{self, Entries},
 };
 use crate::{
     error::{Error, Result},
-    piece_key::Seed,
     pretokenizer::Pretokenizer,
     threads::share,
     vocab::{Vocab, show},
@@ -208,7 +208,7 @@ pub fn parse(path: &Path, text: &str) -> Result<(Vocab, String)> {
     };
     let own = model.own.as_ref().map(|own| own.sha256.clone());
     let ignore_merges = model.ignore_merges;
-    let vocab = file.vocab(model, added)?;
+    let vocab = file.vocab(&model, &added)?;
     if ignore_merges {
         file.check_merges_reach_all(&vocab)?;
     }
@@ -530,16 +530,21 @@ impl File<'_> {
     }
 
     /// Puts model and added tokens together, giving added tokens the ids that the library gives them.
-    fn vocab(&self, model: Model, added: Vec<AddedToken>) -> Result<Vocab> {
-        let mut ids = resolve::Ids::with_capacity_and_hasher(model.vocab.len(), Seed::default());
-        ids.extend(model.vocab.iter().map(|(text, id)| (&text[..], *id)));
+    fn vocab(&self, model: &Model, added: &[AddedToken]) -> Result<Vocab> {
+        let contents: HashSet<&str> = added.iter().map(|t| &t.content[..]).collect();
+        let (specials, ordinary): (Vec<_>, Vec<_>) = model
+            .vocab
+            .iter()
+            .map(|(text, id)| (&text[..], *id))
+            .partition(|(text, _)| contents.contains(text));
+        let in_model: HashMap<&str, u32> = specials.into_iter().collect();
         let num_entries = model.vocab.len() as u64;
         let mut given: HashMap<&str, u64> = HashMap::new();
         let mut highest: Option<u64> = None;
-        for token in &added {
+        for token in added {
             let next =
                 highest.filter(|id| *id >= num_entries || num_entries == 0).map_or(num_entries, |id| id + 1);
-            let id = ids.get(&token.content[..]).map_or(next, |id| u64::from(*id));
+            let id = in_model.get(&token.content[..]).map_or(next, |id| u64::from(*id));
             highest = highest.max(Some(id));
             if *given.entry(&token.content).or_insert(id) != u64::from(token.id) {
                 return self.refuse(format!(
@@ -549,32 +554,23 @@ impl File<'_> {
                 ));
             }
         }
-        for token in &added {
-            // No merge may use it.
-            ids.remove(&token.content[..]);
-        }
-        let contents: HashSet<&str> = added.iter().map(|t| &t.content[..]).collect();
         let chars = ByteChars::new();
         let mut tokens: Vec<(u32, Arc<[u8]>)> = Vec::with_capacity(model.vocab.len());
-        let mut highest = added.iter().map(|t| t.id).max();
         let mut bytes = Vec::new();
-        for (text, id) in &model.vocab {
-            highest = highest.max(Some(*id));
+        for &(text, id) in &ordinary {
             bytes.clear();
-            match chars.append_bytes(text, &mut bytes) {
-                _ if contents.contains(&text[..]) => {}
-                Some(()) => tokens.push((*id, bytes[..].into())),
-                None => {
-                    return self
-                        .refuse(not_bytes(text, "list it in `added_tokens` if it is a special token"));
-                }
+            if chars.append_bytes(text, &mut bytes).is_none() {
+                return self.refuse(not_bytes(text, "list it in `added_tokens` if it is a special token"));
             }
+            tokens.push((id, bytes[..].into()));
         }
+        let highest = model.vocab.iter().map(|entry| entry.1).chain(added.iter().map(|t| t.id)).max();
         let taken = added.iter().map(|t| t.id).collect();
-        let size = model.own.map_or(highest.map_or(0, |id| u64::from(id) + 1), |own| own.vocab_size);
+        let size = model.own.as_ref().map_or(highest.map_or(0, |id| u64::from(id) + 1), |own| own.vocab_size);
         let merges: Vec<(&str, &str)> = model.merges.iter().filter_map(texts).collect();
-        let specials = added.into_iter().map(|t| (t.content, Some(t.id))).collect();
-        let built = resolve::build(tokens, &ids, &merges, specials, &taken, size);
+        let entries = Entries::new(ordinary);
+        let specials = added.iter().map(|t| (t.content.clone(), Some(t.id))).collect();
+        let built = resolve::build(tokens, &entries, &merges, specials, &taken, size);
         in_file(self.path, built, |k| k).map_err(|e| match e {
             // The number of a merge is in the message; it is not a line here.
             Error::VocabFile { path, reason, .. } => Error::VocabFile { path, line: None, reason },

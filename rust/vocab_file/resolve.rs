@@ -1,11 +1,11 @@
 //! A vocabulary out of tokens and merges as a JSON file spells them.
 //!
-//! In GPT-2's characters two tokens side by side are spelled like their bytes side by side, so a merge is resolved by three look-ups
+//! In GPT-2's characters two tokens side by side are spelled like their bytes side by side, so a merge is resolved by look-ups
 //! of text, on all cores, and no merge's bytes are put together. A file may have half a million merges.
 
 use super::ByteChars;
 use crate::{
-    piece_key::Seed,
+    piece_key::{SHORT, Seed, short_key},
     threads::share,
     vocab::{Flaw, Merge, Vocab, id_of_merge},
 };
@@ -18,20 +18,56 @@ use std::{
 /// Merges that a thread takes at a time.
 const MERGES_TAKEN: usize = 8192;
 
-/// The ids of ordinary tokens by their text.
-pub type Ids<'a> = HashMap<&'a str, u32, Seed>;
+/// Ordinary tokens by their text, in the file's order.
+pub struct Entries<'a> {
+    /// Text and id.
+    list: Vec<(&'a str, u32)>,
+    /// Places in the list: of texts that the keys hold, and of longer ones, each of which is one more miss of the cache.
+    short: HashMap<u128, u32, Seed>,
+    long: HashMap<&'a str, u32, Seed>,
+}
 
-/// The vocabulary of these tokens and merges; `ids` has the same tokens. `vocab_size` is the highest id plus one, as the file
+impl<'a> Entries<'a> {
+    /// Of texts that differ.
+    pub fn new(list: Vec<(&'a str, u32)>) -> Self {
+        let mut short = HashMap::with_capacity_and_hasher(list.len(), Seed::default());
+        let mut long = HashMap::default();
+        for (place, (text, _)) in (0..).zip(&list) {
+            if text.len() <= SHORT {
+                short.insert(short_key(text.as_bytes(), 0, text.len()), place);
+            } else {
+                long.insert(*text, place);
+            }
+        }
+        Entries { list, short, long }
+    }
+
+    /// The id of a text.
+    pub fn id_of(&self, text: &str) -> Option<u32> {
+        Some(self.list[self.place_of(text)?].1)
+    }
+
+    fn place_of(&self, text: &str) -> Option<usize> {
+        let place = if text.len() <= SHORT {
+            self.short.get(&short_key(text.as_bytes(), 0, text.len()))?
+        } else {
+            self.long.get(text)?
+        };
+        Some(*place as usize)
+    }
+}
+
+/// The vocabulary of these tokens and merges; `entries` has the same tokens. `vocab_size` is the highest id plus one, as the file
 /// says it.
 pub fn build(
     mut tokens: Vec<(u32, Arc<[u8]>)>,
-    ids: &Ids<'_>,
+    entries: &Entries<'_>,
     merges: &[(&str, &str)],
     specials: Vec<(String, Option<u32>)>,
     taken: &HashSet<u32>,
     vocab_size: u64,
 ) -> Result<Vocab, Flaw> {
-    let Some(resolved) = resolve(ids, merges) else {
+    let Some(resolved) = resolve(entries, merges) else {
         // The vocabulary's own check names the merge.
         let chars = ByteChars::new();
         let bytes = |text: &str| chars.bytes(text).unwrap_or_default();
@@ -45,14 +81,30 @@ pub fn build(
 }
 
 /// `None` if a part or a result is no token.
-fn resolve(ids: &Ids<'_>, merges: &[(&str, &str)]) -> Option<Vec<Merge>> {
+fn resolve(entries: &Entries<'_>, merges: &[(&str, &str)]) -> Option<Vec<Merge>> {
     let parts = share(merges.len(), MERGES_TAKEN, |range| {
         let mut joined = String::new();
+        // Most merges make the same token as the one before, or the next in the file.
+        let mut place = 0;
         let id_of = |&(left, right): &(&str, &str)| {
-            joined.clear();
-            joined.push_str(left);
-            joined.push_str(right);
-            Some(Merge { left: *ids.get(left)?, right: *ids.get(right)?, id: *ids.get(&joined[..])? })
+            let is_joined = |&at: &usize| {
+                let text = entries.list.get(at).map_or("", |(text, _)| text);
+                text.len() == left.len() + right.len() && text.starts_with(left) && text.ends_with(right)
+            };
+            place = match [place, place + 1].into_iter().find(is_joined) {
+                Some(place) => place,
+                None => {
+                    joined.clear();
+                    joined.push_str(left);
+                    joined.push_str(right);
+                    entries.place_of(&joined)?
+                }
+            };
+            Some(Merge {
+                left: entries.id_of(left)?,
+                right: entries.id_of(right)?,
+                id: entries.list[place].1,
+            })
         };
         merges[range].iter().map(id_of).collect::<Option<Vec<_>>>()
     });
