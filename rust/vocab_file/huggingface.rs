@@ -316,6 +316,7 @@ impl File<'_> {
         let chars = ByteChars::new();
         let check = |item: &Json| match item {
             Json::String(line) => parse_pair(line, &chars).map(drop),
+            Json::Pair(left, right) => check_pair(left, right, &chars),
             Json::Array(parts) => match &parts[..] {
                 [Json::String(left), Json::String(right)] => check_pair(left, right, &chars),
                 _ => Err("is not two strings".into()),
@@ -582,8 +583,13 @@ impl File<'_> {
     /// if the merges make each token from its bytes.
     fn check_merges_reach_all(&self, vocab: &Vocab) -> Result<()> {
         if let Some(derivations) = vocab.derivations() {
-            let is_reached = |bytes: &[u8]| vocab.id_of(bytes).is_some_and(|id| derivations.is_reachable(id));
-            let unreached = vocab.tokens().find(|&(id, bytes)| !vocab.is_special(id) && !is_reached(bytes));
+            // Of several ids for the same bytes the smallest is reached.
+            let is_reached = |id: u32, bytes: &[u8]| {
+                derivations.is_reachable(id)
+                    || vocab.id_of(bytes).is_some_and(|id| derivations.is_reachable(id))
+            };
+            let unreached =
+                vocab.tokens().find(|&(id, bytes)| !vocab.is_special(id) && !is_reached(id, bytes));
             return unreached.map_or(Ok(()), |(id, bytes)| self.refuse_unreached(id, bytes));
         }
         let ranks: FxHashMap<(u32, u32), u32> =
@@ -613,6 +619,7 @@ impl File<'_> {
 fn texts<'a>(merge: &'a Json) -> Option<(&'a str, &'a str)> {
     match merge {
         Json::String(line) => line.split_once(' '),
+        Json::Pair(left, right) => Some((left, right)),
         Json::Array(parts) => match &parts[..] {
             [Json::String(left), Json::String(right)] => Some((left, right)),
             _ => None,

@@ -21,6 +21,9 @@ pub enum Json<'a> {
     /// Any other number.
     OtherNumber(f64),
     String(Cow<'a, str>),
+    /// An array of two strings without an escape: a merge, of which a file has up to half a million.
+    Pair(&'a str, &'a str),
+    /// Any other array.
     Array(Vec<Json<'a>>),
     Object(Object<'a>),
 }
@@ -46,7 +49,7 @@ impl<'a> Json<'a> {
             Json::Number(n) => n.to_string(),
             Json::OtherNumber(n) => n.to_string(),
             Json::String(s) => crate::vocab::show(s.as_bytes()),
-            Json::Array(_) => "an array".into(),
+            Json::Pair(..) | Json::Array(_) => "an array".into(),
             Json::Object(_) => "an object".into(),
         }
     }
@@ -63,6 +66,7 @@ impl<'a> Json<'a> {
     pub fn array(self, path: &Path, what: &str) -> Result<Vec<Json<'a>>> {
         match self {
             Json::Array(items) => Ok(items),
+            Json::Pair(first, second) => Ok([first, second].map(|s| Json::String(Cow::Borrowed(s))).into()),
             other => refuse(path, None, format!("{what} is {}, and must be an array", other.kind())),
         }
     }
@@ -138,8 +142,13 @@ impl<'de> Visitor<'de> for JsonVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> std::result::Result<Json<'de>, A::Error> {
-        // Most arrays are the pairs of `merges`.
-        let mut items = Vec::with_capacity(2);
+        let (first, second) = (seq.next_element()?, seq.next_element()?);
+        let mut items = match (first, second, seq.next_element()?) {
+            (Some(Json::String(Cow::Borrowed(first))), Some(Json::String(Cow::Borrowed(second))), None) => {
+                return Ok(Json::Pair(first, second));
+            }
+            (first, second, third) => Vec::from_iter([first, second, third].into_iter().flatten()),
+        };
         while let Some(item) = seq.next_element()? {
             items.push(item);
         }
