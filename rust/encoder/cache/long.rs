@@ -10,17 +10,21 @@ use crate::piece_key;
 
 /// Bytes of the longest piece.
 pub(super) const LONGEST: usize = 255;
-/// Bits of the number of buckets, and entries in each.
-const BITS: u32 = 16;
+/// Bits of the number of buckets, first and at most, and entries in each.
+const BITS: (u32, u32) = (12, 17);
 const WAYS: usize = 4;
 /// Integers in the store.
-const STORED: usize = 1 << 22;
+const STORED: usize = 1 << 23;
 /// Integers of a record that come before the piece: its length, shifted, and the number of ids.
 const HEAD: usize = 1;
 const LEN_SHIFT: u32 = 16;
 
 pub(super) struct LongTable {
     buckets: Vec<Bucket>,
+    /// What leaves the bucket of the upper half of a hash.
+    shift: u32,
+    /// Entries that were made since all was forgotten.
+    num_entries: usize,
     /// Records. None is at 0, since an entry of 0 is empty.
     store: Vec<u32>,
 }
@@ -30,18 +34,20 @@ pub(super) struct LongTable {
 #[repr(align(32))]
 struct Bucket([u64; WAYS]);
 
+const EMPTY: Bucket = Bucket([0; WAYS]);
+
 impl LongTable {
     pub fn new() -> Self {
         let mut store = Vec::new();
         huge_pages::reserve(&mut store, STORED);
         store.push(0);
-        LongTable { buckets: vec![Bucket([0; WAYS]); 1 << BITS], store }
+        LongTable { buckets: vec![EMPTY; 1 << BITS.0], shift: 32 - BITS.0, num_entries: 0, store }
     }
 
     /// Tells the processor that the bucket of a hash will be read soon.
     #[inline]
     pub fn prefetch(&self, hash: u64) {
-        super::prefetch(&self.buckets, bucket(hash));
+        super::prefetch(&self.buckets, self.bucket(hash));
     }
 
     /// Tells the processor that the record of a piece with this hash will be read soon, if there is one.
@@ -58,7 +64,7 @@ impl LongTable {
     #[inline]
     #[allow(clippy::cast_possible_truncation)] // the half is wanted
     fn find(&self, hash: u64) -> Option<usize> {
-        let entries = &self.buckets[bucket(hash)].0;
+        let entries = &self.buckets[self.bucket(hash)].0;
         let found = entries.iter().find(|&&entry| entry != 0 && (entry ^ hash) >> 32 == 0)?;
         Some(*found as u32 as usize)
     }
@@ -84,7 +90,8 @@ impl LongTable {
         let (words, rest) = piece.as_chunks::<4>();
         if self.store.len() + HEAD + piece.len().div_ceil(4) + ids.len() > STORED {
             self.store.truncate(1);
-            self.buckets.fill(Bucket([0; WAYS]));
+            self.buckets.fill(EMPTY);
+            self.num_entries = 0;
         }
         let entry = hash >> 32 << 32 | self.store.len() as u64;
         self.store.push((piece.len() as u32) << LEN_SHIFT | ids.len() as u32);
@@ -93,9 +100,41 @@ impl LongTable {
             self.store.push(padded(rest));
         }
         self.store.extend_from_slice(ids);
-        let entries = &mut self.buckets[bucket(hash)].0;
+        self.push(entry);
+        self.num_entries += 1;
+    }
+
+    /// Puts an entry first in its bucket; the last one there is lost.
+    fn push(&mut self, entry: u64) {
+        let at = self.bucket(entry);
+        let entries = &mut self.buckets[at].0;
         entries.rotate_right(1);
         entries[0] = entry;
+    }
+
+    /// Doubles the table if half of it is in use.
+    pub fn grow(&mut self) {
+        let num_buckets = self.buckets.len();
+        if self.num_entries < num_buckets * WAYS / 2 || num_buckets >= 1 << BITS.1 {
+            return;
+        }
+        self.shift -= 1;
+        let old = std::mem::replace(&mut self.buckets, vec![EMPTY; 2 * num_buckets]);
+        for entry in old.iter().flat_map(|bucket| bucket.0.iter().rev()).filter(|&&entry| entry != 0) {
+            self.push(*entry);
+        }
+    }
+
+    #[cfg(test)]
+    pub fn has_grown(&self) -> bool {
+        self.shift < 32 - BITS.0
+    }
+
+    /// The bucket of a hash, or of an entry, which has the same upper half.
+    #[inline]
+    #[allow(clippy::cast_possible_truncation)] // shifted below the number of buckets
+    fn bucket(&self, hash: u64) -> usize {
+        (hash >> 32 >> self.shift) as usize
     }
 }
 
@@ -106,12 +145,6 @@ pub(super) fn hash(piece: &[u8]) -> u64 {
     let last = piece.last_chunk::<16>().unwrap_or(&[0; 16]);
     let seed = piece.len() as u64;
     parts.iter().chain([last]).fold(seed, |hash, part| piece_key::hash(u128::from_le_bytes(*part), hash))
-}
-
-#[inline]
-#[allow(clippy::cast_possible_truncation)] // masked
-fn bucket(hash: u64) -> usize {
-    hash as usize & ((1 << BITS) - 1)
 }
 
 /// Less than four bytes as an integer.

@@ -1,12 +1,13 @@
-//! Pieces seen before, with their ids: three tables of bounded size.
+//! Pieces seen before, with their ids: two tables of bounded size.
 //!
-//! Two for nearly all pieces. A slot holds a piece itself as integers, and its ids: one of 32 bytes a piece of up to 15 bytes
-//! and four ids, one of 64 bytes a piece of up to 30 bytes and eight ids. A hit copies all of the room whatever the
-//! number of ids, and the next hit goes over those that do not count. Two slots stand together, and a piece may be in either:
-//! a new one takes the first place, the one there the second. That one is driven out: to the pair beside it if that has room,
-//! from where a look-up that finds nothing brings it back; else it is lost. Without this, three pieces that belong into one
-//! pair drive each other out again and again: a fifth slower on text in many languages. (Not in the other tables, where it
-//! costs more than it saves: a tenth on Chinese, a twentieth on Japanese, where pieces are long and mostly new.)
+//! One for nearly all pieces of most texts, those of up to 15 bytes. A slot of 32 bytes holds a piece itself as an integer,
+//! and up to four ids. A hit copies all of the room whatever the number of ids, and the next hit goes over those that do
+//! not count. Two slots stand together, and a piece may be in either: a new one takes the first place, the one there the
+//! second. That one is driven out: to the pair beside it if that has room, from where a look-up that finds nothing
+//! brings it back; else it is lost. Without this, three pieces that belong into one pair drive each other out again and
+//! again: a fifth slower on text in many languages.
+//!
+//! [Longer pieces](LongTable) have a table of hashes and a store.
 //!
 //! Pieces are looked up a block at a time: the processor is told of all slots before the first is read. A plain read in place
 //! of the prefetch holds up all that follows it: twice as slow on German.
@@ -14,11 +15,13 @@
 //! A table begins small, in the second-level cache, and doubles when half of its slots are taken, up to a limit. From two
 //! megabytes on the system is asked for huge pages, without which the larger tables would cost a tenth on a new text.
 //!
-//! A piece that has more ids than there is room for takes a slot too, under a key that no look-up finds at first; its ids
-//! stand in a store of their own, which begins anew when it is full. In code such pieces are the runs of blanks at the
-//! begin of a line. [Longer pieces](LongTable) have a table and a store of their own.
+//! A short piece that has more ids than there is room for takes a slot too, under a key that no look-up finds at first; its ids
+//! are in a store of their own, which begins anew when it is full. In code such pieces are the runs of blanks at the begin of
+//! a line.
 //!
-//! Tried: one table of 64-byte slots for all, which keeps half as many pieces in the nearer caches: a third slower on C;
+//! Tried: one table of 64-byte slots for all, which keeps half as many pieces in the nearer caches: a third slower on C; a
+//! second table of 64-byte slots for pieces of up to 30 bytes and eight ids, which takes one miss where the other has two,
+//! but more memory, and in Japanese and Chinese most pieces have more ids: half as fast there, no faster on German;
 //! ids of two bytes where the vocabulary fits, so that more have room, which costs more on each hit than it saves;
 //! choosing between two slots that are both compared, by conditional moves, a fifth slower; doubling only when as many
 //! pieces are lost, a fifth slower on German seen before; blocks of 16 and of 64 pieces.
@@ -28,7 +31,6 @@ mod places;
 mod store;
 mod table;
 
-use crate::piece_key::{SHORT, short_key};
 use long::LongTable;
 use places::{BLOCK, Places};
 use std::mem::MaybeUninit;
@@ -36,24 +38,14 @@ use std::ops::Range;
 use store::Store;
 use table::{IDS, Table};
 
-/// Longest piece of the second table.
-const MEDIUM: usize = 2 * SHORT;
-/// Bits of the number of slots, first and at most, of a table with `K` keys a slot: half a megabyte to 32 and 8.
-const BITS: [(u32, u32); 2] = [(14, 20), (13, 18)];
+/// Bits of the number of slots, first and at most: half a megabyte to 32.
+const BITS: (u32, u32) = (14, 20);
 /// In place of the key of a piece that is not for the first table: that of none, for its length is 0.
 const TOO_LONG: u128 = 1;
 
-/// The keys of a piece of up to [`MEDIUM`] bytes.
-#[inline]
-fn medium_keys(text: &[u8], start: usize, len: usize) -> [u128; 2] {
-    let first = len.min(SHORT);
-    [short_key(text, start, first), short_key(text, start + first, len - first)]
-}
-
 /// One thread's cache.
 pub(super) struct PieceCache {
-    short: Table<1>,
-    medium: Table<2>,
+    short: Table,
     store: Store,
     /// Made for the first such piece.
     long: Option<LongTable>,
@@ -61,12 +53,7 @@ pub(super) struct PieceCache {
 
 impl PieceCache {
     pub fn new() -> Self {
-        PieceCache {
-            short: Table::new(BITS[0]).keeping_driven_out(),
-            medium: Table::new(BITS[1]),
-            store: Store::default(),
-            long: None,
-        }
+        PieceCache { short: Table::new(BITS), store: Store::default(), long: None }
     }
 
     /// Appends the ids of the pieces of `text` between `bounds`; `encode` is asked where they are not known.
@@ -78,7 +65,7 @@ impl PieceCache {
         mut encode: impl FnMut(&[u8], &mut Vec<u32>),
     ) {
         self.short.grow();
-        self.medium.grow();
+        self.long.iter_mut().for_each(LongTable::grow);
         let mut places = Places::new();
         let num_pieces = bounds.len() - 1;
         for first in (0..num_pieces).step_by(BLOCK) {
@@ -89,10 +76,10 @@ impl PieceCache {
             let mut room = room_of(ids);
             for (piece, (&key, &at)) in places.keys[..block.len() - 1].iter().zip(&places.at).enumerate() {
                 let at = at as usize;
-                if let Some((new, num_ids)) = self.short.get(at, [key])
+                if let Some((new, num_ids)) = self.short.get(at, key)
                     && let Some(room) = room[num_found..].first_chunk_mut()
                 {
-                    *room = new[0].map(MaybeUninit::new);
+                    *room = new.map(MaybeUninit::new);
                     num_found += num_ids;
                 } else {
                     // SAFETY: `num_found` ids were written behind those that are there.
@@ -126,9 +113,7 @@ impl PieceCache {
             long &= long - 1;
             places.keys[piece] = TOO_LONG;
             let (start, len) = (bounds[piece] as usize, (bounds[piece + 1] - bounds[piece]) as usize);
-            if len <= MEDIUM {
-                self.medium.prefetch(self.medium.home(medium_keys(text, start, len)));
-            } else if let Some(table) = self.long.as_ref().filter(|_| len <= long::LONGEST) {
+            if let Some(table) = self.long.as_ref().filter(|_| len <= long::LONGEST) {
                 let hash = long::hash(&text[start..start + len]);
                 table.prefetch(hash);
                 hashes[num_hashes] = hash;
@@ -153,11 +138,7 @@ impl PieceCache {
     ) {
         let piece = &text[range.clone()];
         if key != TOO_LONG {
-            encode_linked((&mut self.short, &mut self.store), (at, [key]), piece, ids, encode);
-        } else if piece.len() <= MEDIUM {
-            let keys = medium_keys(text, range.start, piece.len());
-            let at = self.medium.home(keys);
-            encode_linked((&mut self.medium, &mut self.store), (at, keys), piece, ids, encode);
+            self.encode_short(at, key, piece, ids, encode);
         } else if piece.len() <= long::LONGEST {
             let hash = long::hash(piece);
             let table = self.long.get_or_insert_with(LongTable::new);
@@ -169,6 +150,34 @@ impl PieceCache {
             table.insert(hash, piece, &ids[before..]);
         } else {
             encode(piece, ids);
+        }
+    }
+
+    /// Looks up a short piece that may have too many ids for a slot, or encodes and remembers it.
+    fn encode_short(
+        &mut self,
+        at: usize,
+        key: u128,
+        piece: &[u8],
+        ids: &mut Vec<u32>,
+        encode: &mut impl FnMut(&[u8], &mut Vec<u32>),
+    ) {
+        let PieceCache { short: table, store, .. } = self;
+        table.recall(at, key);
+        if let Some((known, num_ids)) = table.get(at, key) {
+            return ids.extend_from_slice(&known[..num_ids]);
+        }
+        let has_link = piece.len() > IDS && piece[piece.len() - 1] != 0;
+        if let Some(known) = table.link(at, key).filter(|_| has_link).and_then(|link| store.get(link)) {
+            return ids.extend_from_slice(known);
+        }
+        let before = ids.len();
+        encode(piece, ids);
+        let new = &ids[before..];
+        if new.len() <= IDS {
+            table.insert(at, key, new);
+        } else if has_link {
+            table.insert_link(at, key, store.insert(new));
         }
     }
 }
@@ -194,32 +203,6 @@ fn prefetch<T>(items: &[T], at: usize) {
 fn room_of(ids: &mut Vec<u32>) -> &mut [MaybeUninit<u32>] {
     ids.reserve(IDS * BLOCK);
     &mut ids.spare_capacity_mut()[..IDS * BLOCK]
-}
-
-/// Looks up a piece that may have too many ids for a slot, or encodes and remembers it.
-fn encode_linked<const K: usize>(
-    (table, store): (&mut Table<K>, &mut Store),
-    (at, keys): (usize, [u128; K]),
-    piece: &[u8],
-    ids: &mut Vec<u32>,
-    encode: &mut impl FnMut(&[u8], &mut Vec<u32>),
-) {
-    table.recall(at, keys);
-    if let Some((known, num_ids)) = table.get(at, keys) {
-        return ids.extend_from_slice(&known.as_flattened()[..num_ids]);
-    }
-    let has_link = piece.len() > K * IDS && piece[piece.len() - 1] != 0;
-    if let Some(known) = table.link(at, keys).filter(|_| has_link).and_then(|link| store.get(link)) {
-        return ids.extend_from_slice(known);
-    }
-    let before = ids.len();
-    encode(piece, ids);
-    let new = &ids[before..];
-    if new.len() <= K * IDS {
-        table.insert(at, keys, new);
-    } else if has_link {
-        table.insert_link(at, keys, store.insert(new));
-    }
 }
 
 #[cfg(test)]
@@ -251,7 +234,7 @@ mod tests {
             }
             assert!(ids == expected);
         }
-        assert!(cache.short.shift < Table::<1>::new(BITS[0]).shift);
-        assert!(cache.medium.shift < Table::<2>::new(BITS[1]).shift);
+        assert!(cache.short.shift < Table::new(BITS).shift);
+        assert!(cache.long.unwrap().has_grown());
     }
 }

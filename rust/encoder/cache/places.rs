@@ -13,18 +13,13 @@ use crate::piece_key::{SHORT, short_key};
 /// Pieces looked up together.
 pub(super) const BLOCK: usize = 32;
 /// Any odd numbers, for the halves of a key each.
-const FACTORS: [[u64; 2]; 2] =
-    [[0x9E37_79B9_7F4A_7C15, 0xD6E8_FEB8_6659_FD93], [0xA076_1D64_78BD_642F, 0xE703_7ED1_A0B4_28DB]];
+const FACTORS: [u64; 2] = [0x9E37_79B9_7F4A_7C15, 0xD6E8_FEB8_6659_FD93];
 
 /// The hash of a piece, to be used from the top bits on.
 #[inline]
 #[allow(clippy::cast_possible_truncation)] // the halves are wanted
-pub(super) fn hash<const K: usize>(keys: [u128; K]) -> u64 {
-    let products = keys
-        .into_iter()
-        .zip(FACTORS)
-        .map(|(key, [low, high])| (key as u64).wrapping_mul(low) ^ ((key >> 64) as u64).wrapping_mul(high));
-    products.fold(0, std::ops::BitXor::bitxor)
+pub(super) fn hash(key: u128) -> u64 {
+    (key as u64).wrapping_mul(FACTORS[0]) ^ ((key >> 64) as u64).wrapping_mul(FACTORS[1])
 }
 
 /// The short pieces of a block; what stands in the places of others means nothing.
@@ -71,7 +66,7 @@ impl Places {
             let (start, len) = (bounds[0] as usize, (bounds[1] - bounds[0]) as usize);
             if len <= SHORT {
                 let key = short_key(text, start, len);
-                let at = (hash([key]) >> shift) as u32;
+                let at = (hash(key) >> shift) as u32;
                 tell(at as usize);
                 (self.keys[piece], self.at[piece]) = (key, at);
             } else {
@@ -118,7 +113,7 @@ mod avx512 {
             _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
         let lane = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
         let lane_starts = _mm512_setr_epi32(0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
-        let [low, high] = FACTORS[0].map(u64::cast_signed);
+        let [low, high] = FACTORS.map(u64::cast_signed);
         let factors = _mm512_set4_epi64(high, low, high, low);
         let shift = _mm_cvtsi32_si128(shift.cast_signed());
         let mut long = 0;
