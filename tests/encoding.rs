@@ -100,6 +100,43 @@ proptest! {
         }
     }
 
+    /// Files that other libraries write list every pair that makes a token, in the order of the tokens or in any.
+    #[test]
+    fn ids_are_those_of_the_textbook_for_every_pair_that_makes_a_token(
+        words in prop::collection::btree_set("[abc]{2,6}|[ab]{2,9}|あ{1,3}|[あい]{1,3}b?", 0..60),
+        keys in prop::collection::vec(any::<u16>(), 400),
+        in_order in any::<bool>(),
+        texts in prop::collection::vec("[abc]{1,40}|[ab]{1,40}|[あいb]{1,30}|[ab]{250,300}", 1..8),
+    ) {
+        let bytes = (0..=255).map(|byte| vec![byte]);
+        let parts = [&b"\xE3\x81"[..], b"\x81\x82", b"\x81\x84", b"\x82\xE3"].map(<[u8]>::to_vec);
+        let mut words: Vec<Vec<u8>> = words.into_iter().map(String::into_bytes).collect();
+        words.sort_by_key(Vec::len);
+        let mut all: Vec<Vec<u8>> = bytes.chain(parts).collect();
+        words.retain(|word| !all.contains(word));
+        all.extend(words);
+        let is_token = |bytes: &[u8]| all.iter().any(|token| token == bytes);
+        let mut merges: Merges = Vec::new();
+        for token in all.iter().filter(|token| token.len() > 1) {
+            let pairs = (1..token.len()).map(|middle| token.split_at(middle));
+            let pairs = pairs.filter(|(left, right)| is_token(left) && is_token(right));
+            merges.extend(pairs.map(|(left, right)| (left.to_vec(), right.to_vec())));
+        }
+        if !in_order {
+            let mut keyed: Vec<_> = keys.iter().cycle().zip(std::mem::take(&mut merges)).collect();
+            keyed.sort();
+            merges = keyed.into_iter().map(|(_, merge)| merge).collect();
+        }
+        let tokens = (0..).zip(all.iter().cloned()).collect();
+        let vocab = Vocab::from_parts(tokens, &merges, Vec::new()).unwrap();
+        let encoder = Encoder::new(vocab, Pretokenizer::new("gpt2").unwrap()).unwrap();
+        for text in texts {
+            let ids = encode(&encoder, text.as_bytes(), Specials::Ordinary).unwrap();
+            let found: Vec<_> = ids.iter().map(|&id| encoder.vocab().token_bytes(id).unwrap().to_vec()).collect();
+            prop_assert_eq!(found, naive::encode(text.as_bytes(), &merges));
+        }
+    }
+
     #[test]
     fn a_batch_is_each_text_by_itself(texts in prop::collection::vec(text(), 0..40), repeat in 1_usize..400) {
         let (encoder, _) = trained(&[b"ab ab aab"], 5, "gpt2");

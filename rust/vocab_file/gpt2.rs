@@ -102,12 +102,11 @@ pub fn not_bytes(text: &str, remedy: &str) -> String {
     )
 }
 
+/// The texts of a merge's parts.
+type Pair<'a> = (&'a str, &'a str);
+
 /// The merges, and the line (from 1) of each.
-fn parse_merges<'a>(
-    path: &Path,
-    text: &'a str,
-    chars: &ByteChars,
-) -> Result<(Vec<(&'a str, &'a str)>, Vec<usize>)> {
+fn parse_merges<'a>(path: &Path, text: &'a str, chars: &ByteChars) -> Result<(Vec<Pair<'a>>, Vec<usize>)> {
     let mut merges = Vec::new();
     let mut numbers = Vec::new();
     for (number, line) in (1..).zip(text.split('\n')) {
@@ -122,7 +121,7 @@ fn parse_merges<'a>(
 }
 
 /// `left right`: no token contains a space, so there is one way to read it.
-pub fn parse_pair<'a>(line: &'a str, chars: &ByteChars) -> std::result::Result<(&'a str, &'a str), String> {
+pub fn parse_pair<'a>(line: &'a str, chars: &ByteChars) -> std::result::Result<Pair<'a>, String> {
     match line.split_once(' ') {
         Some((left, right)) if !left.is_empty() && !right.is_empty() && !right.contains(' ') => {
             check_pair(left, right, chars)?;

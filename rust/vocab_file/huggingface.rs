@@ -362,7 +362,7 @@ impl File<'_> {
                 match (&key[..], value) {
                     ("id", value) => id = Some(value.id(self.path, || what("id"))?),
                     ("content", value) => {
-                        content = Some(value.string(self.path, &what("content"))?.into_owned())
+                        content = Some(value.string(self.path, &what("content"))?.into_owned());
                     }
                     ("normalized", Json::Bool(value)) => normalized = value,
                     // One that is not special is cut out of text all the same.

@@ -147,7 +147,7 @@ impl<'de> Visitor<'de> for JsonVisitor {
             (Some(Json::String(Cow::Borrowed(first))), Some(Json::String(Cow::Borrowed(second))), None) => {
                 return Ok(Json::Pair(first, second));
             }
-            (first, second, third) => Vec::from_iter([first, second, third].into_iter().flatten()),
+            (first, second, third) => [first, second, third].into_iter().flatten().collect::<Vec<_>>(),
         };
         while let Some(item) = seq.next_element()? {
             items.push(item);
@@ -225,6 +225,21 @@ mod tests {
                 Json::Bool(true)
             ])
         );
+    }
+
+    #[test]
+    fn arrays_of_any_length_are_read() {
+        let string = |text: &'static str| Json::String(text.into());
+        for (text, items) in [
+            ("[]", vec![]),
+            (r#"["a"]"#, vec![string("a")]),
+            (r#"["a", "b"]"#, vec![string("a"), string("b")]),
+            (r#"["a", "\u0062"]"#, vec![string("a"), string("b")]),
+            (r#"["a", 1]"#, vec![string("a"), Json::Number(1)]),
+            (r#"["a", "b", "c", "d"]"#, ["a", "b", "c", "d"].map(string).into()),
+        ] {
+            assert_eq!(parse(text).unwrap().array(Path::new("x.json"), "it").unwrap(), items);
+        }
     }
 
     // fault: V8

@@ -91,14 +91,13 @@ fn resolve(entries: &Entries<'_>, merges: &[(&str, &str)]) -> Option<Vec<Merge>>
                 let text = entries.list.get(at).map_or("", |(text, _)| text);
                 text.len() == left.len() + right.len() && text.starts_with(left) && text.ends_with(right)
             };
-            place = match [place, place + 1].into_iter().find(is_joined) {
-                Some(place) => place,
-                None => {
-                    joined.clear();
-                    joined.push_str(left);
-                    joined.push_str(right);
-                    entries.place_of(&joined)?
-                }
+            place = if let Some(place) = [place, place + 1].into_iter().find(is_joined) {
+                place
+            } else {
+                joined.clear();
+                joined.push_str(left);
+                joined.push_str(right);
+                entries.place_of(&joined)?
             };
             Some(Merge {
                 left: entries.id_of(left)?,
