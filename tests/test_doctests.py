@@ -26,6 +26,8 @@ MODULES = [
     "summary",
     "token_file",
     "tokenizer",
+    "truncation",
+    "vocab_sizes",
     "word_counts",
 ]
 

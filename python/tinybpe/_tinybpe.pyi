@@ -97,10 +97,10 @@ class Core:
     def from_parts(
         tokens: dict[int, bytes],
         merges: Sequence[tuple[bytes, bytes]],
-        special_tokens: Sequence[str],
+        special_tokens: Sequence[tuple[str, int | None]],
         pattern: str,
     ) -> Core:
-        """Build a tokenizer from its tokens, ids as given."""
+        """Build a tokenizer from its tokens, ids as given; special tokens with their ids, or `None`."""
 
     def save(self, dir: str, overwrite: bool) -> None:
         """Write the four files of a tokenizer directory."""

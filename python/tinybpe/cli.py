@@ -35,7 +35,8 @@ from tinybpe.patterns import PATTERNS, Pattern
 from tinybpe.progress import format_amount, format_count, format_rate
 from tinybpe.summary import MOST_INPUTS, free_name, has_trainer, next_command, wrap
 from tinybpe.token_file import HEADER_BYTES, ITEM_BYTES, TokenFileInfo, open_ids, sidecar_path
-from tinybpe.tokenizer import END_OF_TEXT, Tokenizer
+from tinybpe.tokenizer import END_OF_TEXT, Tokenizer, check_training
+from tinybpe.vocab_sizes import VocabSizes, tokenizer_directories
 from tinybpe.word_counts import WordCounts
 
 READ_BYTES = 1 << 20
@@ -132,13 +133,18 @@ def build_parser() -> Parser:
     add_form(train)
     train.add_argument(
         "--vocab-size",
-        type=parse_number,
+        nargs="+",
+        action=VocabSizes,
         required=True,
         metavar="N",
-        help="ids, special tokens too (10k: 10,000)",
+        help="ids, special tokens too (10k: 10,000); several sizes from one training",
     )
     train.add_argument(
-        "--out", type=not_stdout, required=True, metavar="DIR", help="the tokenizer directory to write"
+        "--out",
+        type=not_stdout,
+        required=True,
+        metavar="DIR",
+        help="the tokenizer directory to write; for several sizes DIR-N each",
     )
     add_overwrite(train, "another tokenizer in DIR")
     train.add_argument(
@@ -298,12 +304,16 @@ def run_train(arguments: argparse.Namespace) -> None:
     """`tinybpe train`."""
     files = input_files(arguments)
     check_special_tokens(arguments, files)
-    check_tokenizer_directory(arguments)
+    sizes = arguments.vocab_size
+    directories = tokenizer_directories(arguments.out, sizes)
+    for size, directory in zip(sizes, directories, strict=True):
+        check_training(size, arguments.special_tokens, arguments.tie_break)
+        check_tokenizer_directory(arguments, directory, size)
     started_at = time.monotonic()
     with spooled_stdin(files) as paths:
-        tokenizer = Tokenizer.train(
+        largest = Tokenizer.train(
             paths,
-            vocab_size=arguments.vocab_size,
+            vocab_size=max(sizes),
             special_tokens=arguments.special_tokens,
             pattern=pattern_of(arguments),
             tie_break=arguments.tie_break,
@@ -314,18 +324,20 @@ def run_train(arguments: argparse.Namespace) -> None:
             progress=wants_progress(arguments),
         )
         num_bytes = sum(Path(path).stat().st_size for path in paths)
-    tokenizer.save(arguments.out, overwrite=arguments.overwrite)
     source = "standard input" if files == [STDIO] else format_count(len(files), "file")
-    say(
-        arguments,
-        f"{arguments.out}: {tokenizer.vocab_size:,} ids, {format_count(len(tokenizer.merges), 'merge')} "
-        f"from {source} ({format_amount(num_bytes, 'bytes')}) in {time.monotonic() - started_at:.1f} s",
-    )
-    if tokenizer.vocab_size < arguments.vocab_size:
-        say(arguments, f"fewer than {arguments.vocab_size:,}: the text has no more pairs to merge")
+    for size, directory in zip(sizes, directories, strict=True):
+        tokenizer = largest if size == max(sizes) else largest.truncated(size)
+        tokenizer.save(directory, overwrite=arguments.overwrite)
+        say(
+            arguments,
+            f"{directory}: {tokenizer.vocab_size:,} ids, {format_count(len(tokenizer.merges), 'merge')} "
+            f"from {source} ({format_amount(num_bytes, 'bytes')}) in {time.monotonic() - started_at:.1f} s",
+        )
+        if tokenizer.vocab_size < size:
+            say(arguments, f"fewer than {size:,}: the text has no more pairs to merge")
     if len(files) <= MOST_INPUTS:
         inputs = ["FILE" if file == STDIO else file for file in files]
-        flags = ["--tok", arguments.out, "--input", *inputs, *form_flags(arguments)]
+        flags = ["--tok", directories[-1], "--input", *inputs, *form_flags(arguments)]
         suggest(arguments, "tinybpe", "encode", *flags, "--output", free_name("train", ".bin"))
 
 
@@ -486,14 +498,13 @@ def holds_tokenizer(out: str) -> bool:
     return bool(names)
 
 
-def check_tokenizer_directory(arguments: argparse.Namespace) -> None:
+def check_tokenizer_directory(arguments: argparse.Namespace, out: str, vocab_size: int) -> None:
     """Refuse a place that holds something else, before the work rather than after it.
 
     Raises:
         OutputError: A directory that is neither empty nor a tokenizer, or one with a tokenizer that this
             training cannot make again: of another size, with other special tokens, or another pattern.
     """
-    out = arguments.out
     if not holds_tokenizer(out):
         return
     for name in TOKENIZER_FILES:
@@ -507,7 +518,7 @@ def check_tokenizer_directory(arguments: argparse.Namespace) -> None:
         raise OutputError(f"{out}: holds another tokenizer; {remedy}") from None
     asked = WordCounts.from_words({}, special_tokens=arguments.special_tokens, pattern=pattern_of(arguments))
     same = (there.pattern, list(there.special_tokens)) == (asked.pattern, asked.special_tokens)
-    if not same or there.vocab_size > arguments.vocab_size:
+    if not same or there.vocab_size > vocab_size:
         raise OutputError(f"{out}: holds a tokenizer already, trained otherwise; {remedy}")
 
 

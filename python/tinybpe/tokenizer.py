@@ -42,6 +42,7 @@ from tinybpe.ids import Ids, listed_ids
 from tinybpe.patterns import Pattern, as_string
 from tinybpe.progress import Progress, reporter
 from tinybpe.token_file import FileCount, Format, TokenFileInfo, token_file_options, written_info
+from tinybpe.truncation import Parts, truncated_parts
 from tinybpe.word_counts import WordCounts
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class Tokenizer:
         Args:
             files: One path or several. Their order does not matter.
             vocab_size: Ids wanted in all: 256 bytes, merges, special tokens. Fewer where the text has no more
-                pairs.
+                pairs. For several sizes train the largest once; `truncated` gives the others.
             special_tokens: Cut out of the text before anything is counted; they get the last ids, in this
                 order.
             pattern: A name of `tinybpe.patterns.PATTERNS`, a regex, or a list of regexes, of which each
@@ -140,7 +141,7 @@ class Tokenizer:
             InputError: A file is not what `field` or `column` say, or damaged.
             OSError: A file cannot be read.
         """
-        vocab_size, special_tokens = _check_training(vocab_size, special_tokens, tie_break)
+        vocab_size, special_tokens = check_training(vocab_size, special_tokens, tie_break)
         num_threads, memory = check_num_threads(num_threads), check_max_memory(max_memory)
         paths = listed_paths(files)
         if not paths:
@@ -189,7 +190,7 @@ class Tokenizer:
             TypeError: An item is neither `str` nor bytes.
             TrainingError: See `train`, like the other errors.
         """
-        vocab_size, special_tokens = _check_training(vocab_size, special_tokens, tie_break)
+        vocab_size, special_tokens = check_training(vocab_size, special_tokens, tie_break)
         num_threads, memory = check_num_threads(num_threads), check_max_memory(max_memory)
         check_texts("texts", texts)
         with reporter(progress) as callback:
@@ -250,7 +251,7 @@ class Tokenizer:
         """
         check_type("counts", counts, WordCounts, "WordCounts")
         check_type("initial", initial, (Tokenizer, type(None)), "a Tokenizer, or None")
-        vocab_size, _ = _check_training(vocab_size, counts.special_tokens, tie_break)
+        vocab_size, _ = check_training(vocab_size, counts.special_tokens, tie_break)
         before = initial._core if initial is not None else None
         with reporter(progress) as callback:
             return cls(Core.train_counts(counts.core, vocab_size, tie_break, before, callback))
@@ -336,7 +337,7 @@ class Tokenizer:
         Raises:
             VocabError: A byte is missing, a merge names an unknown token, or two ids have the same bytes.
         """
-        specials = listed_strings("special_tokens", special_tokens)
+        specials = [(token, None) for token in listed_strings("special_tokens", special_tokens)]
         regex = as_string(pattern)
         for token_id, token in check_type("vocab", vocab, Mapping, "a dict of ids and their bytes").items():
             whole_number("an id in vocab", token_id, "a whole number, as in {97: b'a'}")
@@ -347,6 +348,42 @@ class Tokenizer:
             if not is_pair or not all(isinstance(part, bytes) for part in pair):
                 raise wrong_type(f"merges[{index}]", pair, "two bytes objects, such as (b'l', b'o')")
         return cls(Core.from_parts(dict(vocab), [(left, right) for left, right in pairs], specials, regex))
+
+    def truncated(self, vocab_size: int) -> Self:
+        """Return the tokenizer that the same training gives for a smaller `vocab_size`.
+
+        Training makes one token after another, so the tokens of a smaller vocabulary are the first of a
+        larger one: train the largest, and truncate it to the others. Each is what a training for its size
+        gives, with any way of training and any tie break.
+
+        Example:
+            >>> texts, special = ["low lower lowest"], ["<|endoftext|>"]
+            >>> large = Tokenizer.train_from_iterator(texts, vocab_size=260, special_tokens=special)
+            >>> small = large.truncated(258)
+            >>> small == Tokenizer.train_from_iterator(texts, vocab_size=258, special_tokens=special)
+            True
+            >>> large.special_tokens, small.special_tokens
+            ({'<|endoftext|>': 259}, {'<|endoftext|>': 257})
+
+        Args:
+            vocab_size: Ids wanted in all. The last tokens are left out, and the special tokens after them
+                move down. With no more ids than this, the tokenizer itself is returned. After a training
+                that went on from an `initial` tokenizer, this must be more than that one's ids with the
+                special tokens that were added; smaller ones are parts of `initial`.
+
+        Raises:
+            VocabError: `vocab_size` has no room for the bytes and the special tokens, or the tokenizer, made
+                elsewhere, has ids in another order than merges.
+        """
+        vocab_size = whole_number("vocab_size", vocab_size)
+        if vocab_size > self.vocab_size:
+            return self
+        tokens = self.vocab
+        for token_id in self._special_tokens.values():
+            del tokens[token_id]
+        parts = truncated_parts(Parts(tokens, self.merges, self._special_tokens), vocab_size)
+        specials = list(parts.special_tokens.items())
+        return type(self)(Core.from_parts(parts.tokens, parts.merges, specials, self.pattern_regex))
 
     def save(self, directory: StrPath, *, overwrite: bool = False) -> None:
         """Write `vocab.json`, `merges.txt`, `tokenizer.json` and `tokenizer_config.json` into a directory.
@@ -1044,8 +1081,13 @@ def _warn_of_no_merges(tokenizer: Tokenizer, vocab_size: int) -> None:
         warnings.warn(message, TinyBPEWarning, stacklevel=3)
 
 
-def _check_training(vocab_size: int, special_tokens: Iterable[str], tie_break: str) -> tuple[int, list[str]]:
-    """Check what every way of training is given; return the size as an int and the special tokens."""
+def check_training(vocab_size: int, special_tokens: Iterable[str], tie_break: str) -> tuple[int, list[str]]:
+    """Return the size as an int and the special tokens as a list.
+
+    Raises:
+        TypeError: An argument is of the wrong type.
+        TrainingError: `vocab_size` is too small or too large.
+    """
     specials = listed_strings("special_tokens", special_tokens)
     check_type("tie_break", tie_break, str, "'bytes' or 'huggingface'")
     vocab_size = whole_number("vocab_size", vocab_size)

@@ -262,23 +262,27 @@ impl Core {
         py: Python<'_>,
         tokens: &Bound<'_, PyDict>,
         merges: Vec<(Vec<u8>, Vec<u8>)>,
-        special_tokens: Vec<String>,
+        special_tokens: Vec<(String, Option<u32>)>,
         pattern: &str,
     ) -> PyResult<Self> {
         let tokens = tokens
             .iter()
             .map(|(id, bytes)| Ok((token_id(&id)?, bytes.cast::<PyBytes>()?.as_bytes().to_vec())));
         let tokens = tokens.collect::<PyResult<Vec<_>>>()?;
-        let specials = special_tokens.into_iter().map(|token| (token, None)).collect();
         run(py, None, |_| {
-            Core::build(Vocab::from_parts(tokens, &merges, specials)?, Pretokenizer::new(pattern)?)
+            Core::build(Vocab::from_parts(tokens, &merges, special_tokens)?, Pretokenizer::new(pattern)?)
         })
     }
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+        // Special tokens apart, with their ids: an ordinary token may have the bytes of one.
+        let tokens = self.vocab(py)?;
         let specials: Vec<_> =
-            self.encoder.vocab().specials().iter().map(|special| &*special.content).collect();
-        let state = (self.vocab(py)?, self.merges(py), specials, self.encoder.pretokenizer().pattern());
+            self.encoder.vocab().specials().iter().map(|special| (&*special.content, special.id)).collect();
+        for (_, id) in &specials {
+            tokens.del_item(id)?;
+        }
+        let state = (tokens, self.merges(py), specials, self.encoder.pretokenizer().pattern());
         Ok((py.get_type::<Core>().getattr("from_parts")?, state.into_pyobject(py)?.into_any()))
     }
 
