@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from lm.config import add_flags
+from lm.flags import add_flags
 from tinybpe import Tokenizer, WordCounts
 from tinybpe.cli import build_parser, encode_summary, main
 from tinybpe.errors import InputError, TinyBPEWarning, TokenFileError
@@ -171,7 +171,7 @@ def test_next_commands_can_be_pasted(
     command = next_line(capsys.readouterr().out)
     assert command[:3] == ["python", "-m", "lm.train"]
     parser = argparse.ArgumentParser()
-    add_flags(parser)
+    add_flags(parser, command[3:])
     chosen = parser.parse_args(command[3:])
     assert ("train.bin" in chosen.train_bin, chosen.vocab_size, chosen.tokenizer) == (True, 260, "new tok")
     # The name is taken now.

@@ -3,6 +3,9 @@
 //! The targets in `targets/` call them with what libFuzzer makes up; `tests/regressions.rs` calls them with every input
 //! that has failed before, so that plain `cargo test` replays it. An input is bytes; each check says how it reads them.
 
+#[path = "compile.rs"]
+pub mod compile;
+
 use sha2::{Digest, Sha256};
 use std::path::Path;
 use std::sync::LazyLock;
@@ -351,6 +354,7 @@ pub fn named(name: &str) -> fn(&[u8]) {
         "train" => train,
         "encode" => encode,
         "decode" => decode,
+        "compile" => compile::compile,
         other => panic!("no check is called {other}"),
     }
 }

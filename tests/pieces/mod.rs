@@ -22,19 +22,26 @@ pub fn split(pretokenizer: &Pretokenizer, text: &[u8], batch: usize) -> Vec<usiz
 
 /// The definition: the first regex on each run of valid UTF-8, with gaps as pieces and a cut where it matches nothing;
 /// invalid bytes one by one; the other regexes on the pieces.
-pub fn define(regexes: &[Regex], text: &[u8]) -> Vec<usize> {
-    let Some((first, others)) = regexes.split_first() else { return vec![text.len()] };
+///
+/// # Errors
+/// If an engine takes too many steps.
+pub fn define(regexes: &[Regex], text: &[u8]) -> fancy_regex::Result<Vec<usize>> {
+    let Some((first, others)) = regexes.split_first() else { return Ok(vec![text.len()]) };
     let mut all = Vec::new();
     let mut start = 0;
     for chunk in text.utf8_chunks() {
         let valid = chunk.valid();
-        let found = first.find_iter(valid).map(Result::unwrap);
-        let cuts = found.flat_map(|found| [found.start(), found.end()]).chain([valid.len()]);
+        let mut cuts = Vec::new();
+        for found in first.find_iter(valid) {
+            let found = found?;
+            cuts.extend([found.start(), found.end()]);
+        }
+        cuts.push(valid.len());
         let mut done = 0;
         for cut in cuts {
             if cut > done {
                 let piece = &valid.as_bytes()[done..cut];
-                all.extend(define(others, piece).into_iter().map(|end| start + done + end));
+                all.extend(define(others, piece)?.into_iter().map(|end| start + done + end));
                 done = cut;
             }
         }
@@ -44,7 +51,7 @@ pub fn define(regexes: &[Regex], text: &[u8]) -> Vec<usize> {
             all.push(start);
         }
     }
-    all
+    Ok(all)
 }
 
 /// The engines of a pretokenizer's regexes.

@@ -154,7 +154,13 @@ impl Reader {
                 }
                 Ok(alternatives(all))
             }
-            Node::Repeat { node, min, greedy: false, .. } => repeat(*node, min, Some(min), true),
+            // The first match has as few as are allowed.
+            Node::Repeat { min: 0, greedy: false, .. } => Ok(empty()),
+            Node::Repeat { node, min: 1, greedy: false, .. } => self.atomic(*node),
+            Node::Repeat { node, min, greedy: false, .. } if node.length().is_some() => {
+                let node = self.atomic(*node)?;
+                repeat(node, min, Some(min), true)
+            }
             Node::Repeat { node, min, max, greedy: true } => {
                 let once = if min <= 1 || node.length().is_some() {
                     self.atomic((*node).clone())?
@@ -187,7 +193,11 @@ impl Reader {
                         self.atomic(alternatives(choices))
                     }
                     Node::Repeat { node, min, max: None, .. }
-                        if node.first_set().zip(rest.first_set()).is_some_and(|(a, b)| disjoint(&a, &b)) =>
+                        if node.length().is_some()
+                            && node
+                                .first_set()
+                                .zip(rest.first_set())
+                                .is_some_and(|(a, b)| disjoint(&a, &b)) =>
                     {
                         Ok(concat(vec![repeat(*node, min, None, true)?, self.atomic(rest)?]))
                     }
