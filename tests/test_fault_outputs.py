@@ -27,7 +27,7 @@ SPECIAL = "<|endoftext|>"
 TEXT = "once upon a time<|endoftext|>there was a cat<|endoftext|>once more"
 
 # Commands that write no file.
-READ_ONLY_COMMANDS = {"info"}
+READ_ONLY_COMMANDS = {"count", "info", "tokens"}
 
 Write = Callable[[Path, Path, bool], object]
 

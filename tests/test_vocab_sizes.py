@@ -215,7 +215,7 @@ def test_a_directory_for_each_size(
         assert f"runs/tok-{size}: {expected.vocab_size:,} ids" in printed
     assert printed.count("no more pairs to merge") == 1
     assert "fewer than 100,000" in printed
-    assert "next: tinybpe encode --tok runs/tok-100000" in printed
+    assert "tinybpe encode --tok runs/tok-100000" in printed
 
 
 def test_a_single_size_keeps_the_name(folder: Path) -> None:
@@ -237,14 +237,14 @@ def test_sizes_in_several_flags_and_files_after_them(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("sizes", "out", "code", "message"),
     [
-        ([300, 256], "tok", 1, "vocab_size=256 is too small"),
-        ([300, 2**31 + 1], "tok", 1, "too large"),
+        ([300, 256], "tok", 2, "is too small"),
+        ([300, 2**31 + 1], "tok", 2, "too large"),
         ([300, 400], "taken", 1, "taken-400: holds other files"),
         ([300, 400], "file", 1, "file-400: Not a directory"),
         ([300, 400], ".", 1, "is no name to add sizes to"),
         ([300, 400], "..", 1, "is no name to add sizes to"),
         ([300, 300], "tok", 2, "300 is given twice"),
-        ([300, "40O"], "tok", 2, "'40O' is neither a whole number nor a file"),
+        ([300, "40O"], "tok", 2, "'40O' is no whole number"),
         ([300, "stories.md", "missing"], "tok", 1, "missing: No such file"),
         (["stories.md", 300], "tok", 2, "'stories.md' is no whole number"),
         ([], "tok", 2, "expected at least one argument"),

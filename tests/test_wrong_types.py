@@ -45,7 +45,14 @@ def valid(
     form = {"field": None, "column": None}
     special = {"allowed_special": (), "disallowed_special": "all"}
     count = {"end_of_document": "", "ordinary": True, "num_threads": 1, "progress": False}
-    write = {"output": "y.bin", "format": "bin", "dtype": "uint16", "docs": False, "resume": False}
+    write = {
+        "output": "y.bin",
+        "format": "bin",
+        "dtype": "uint16",
+        "docs": False,
+        "resume": False,
+        "overwrite": True,
+    }
     shards = {"shards": None, "shard_tokens": None}
     return {
         Tokenizer.train: {"files": "text", **training, **counting, **form},
@@ -66,7 +73,8 @@ def valid(
             "special_tokens": [],
             "pattern": "gpt2",
         },
-        tokenizer.save: {"directory": "tok2"},
+        tokenizer.save: {"directory": "tok2", "overwrite": False},
+        tokenizer.truncated: {"vocab_size": 258},
         tokenizer.encode: {"text": "low", **special},
         tokenizer.encode_ordinary: {"text": "low"},
         tokenizer.encode_to_numpy: {"text": "low", **special},
@@ -100,7 +108,7 @@ def valid(
         WordCounts.from_iterator: {"texts": ["a"], "special_tokens": ["a"], "pattern": "gpt2", **counting},
         WordCounts.from_words: {"words": {b"a": 1}, "special_tokens": ["a"], "pattern": "gpt2"},
         WordCounts.load: {"path": "x.counts"},
-        counts.save: {"path": "y.counts"},
+        counts.save: {"path": "y.counts", "overwrite": False},
         counts.merge: {"other": counts},
         StreamDecoder: {"tokenizer": tokenizer, "errors": "replace"},
         StreamDecoder(tokenizer).push: {"ids": [97]},
@@ -119,7 +127,7 @@ def wrong_values(name: str, default: Any) -> Iterator[Any]:
         yield None
     if name in ("vocab_size", "num_threads", "shards", "shard_tokens", "token_id", "index"):
         yield from (True, "3", np.float64(1))
-    if name in ("ordinary", "docs", "resume", "verify"):
+    if name in ("ordinary", "docs", "resume", "verify", "overwrite"):
         yield from (1, "yes")
     if name in ("ids", "batch", "texts", "documents", "counts", "other", "tokenizer", "words"):
         yield from ("abc", b"abc")

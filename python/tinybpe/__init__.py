@@ -14,6 +14,7 @@ All errors are in `tinybpe.errors`, and those that calls raise for bad input her
 from tinybpe import errors
 from tinybpe.errors import (
     InputError,
+    OutputError,
     PatternError,
     SpecialTokenError,
     TinyBPEError,
@@ -30,6 +31,7 @@ from tinybpe.word_counts import WordCounts
 
 __all__ = [
     "InputError",
+    "OutputError",
     "PatternError",
     "SpecialTokenError",
     "StreamDecoder",

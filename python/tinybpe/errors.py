@@ -7,6 +7,7 @@ What the operating system refuses stays an `OSError` that names the file, and Ct
 __all__ = [
     "InputError",
     "InternalError",
+    "OutputError",
     "PatternError",
     "SpecialTokenError",
     "TinyBPEError",

@@ -268,7 +268,7 @@ def token_file_options(
         TypeError: An argument is of the wrong type.
         ValueError: A number is too small, an unknown name, or both kinds of shards are asked for.
     """
-    check_flags(ordinary=ordinary, docs=docs, resume=resume)
+    check_flags(ordinary=ordinary, docs=docs, resume=resume, overwrite=overwrite)
     names = {"end_of_document": "a special token as a str, '' for none, or None"}
     names |= {"format": f"one of {', '.join(HEADER_BYTES)}", "dtype": " or ".join(ITEM_BYTES)}
     for name, text in (("end_of_document", end_of_document), ("format", format), ("dtype", dtype)):

@@ -401,6 +401,7 @@ class Tokenizer:
             OSError: The directory cannot be made or written.
         """
         directory = path_string("directory", directory)
+        check_flags(overwrite=overwrite)
         Path(directory).mkdir(parents=True, exist_ok=True)
         self._core.save(directory, overwrite)
 
@@ -683,8 +684,6 @@ class Tokenizer:
         is_text = field is None and column is None
         is_set = shards is not None or shard_tokens is not None
         is_ordinary = not is_text if ordinary is None else ordinary
-        if is_text and is_set and (is_ordinary or not self._ends_documents(end_of_document)):
-            _check_cuts(paths)
         options = token_file_options(
             ordinary=is_ordinary,
             end_of_document=end_of_document,
@@ -698,6 +697,8 @@ class Tokenizer:
             also_read=paths if column is not None else [],
             num_threads=num_threads,
         )
+        if is_text and is_set and (is_ordinary or not self._ends_documents(end_of_document)):
+            _check_cuts(paths)
         with reporter(progress) as callback:
             if column is not None:
                 texts, sources = parquet_texts(paths, column), parquet_sources(paths)

@@ -11,6 +11,7 @@ from tinybpe._tinybpe import Counts
 from tinybpe.arguments import (
     StrPath,
     Text,
+    check_flags,
     check_max_memory,
     check_num_threads,
     check_texts,
@@ -181,6 +182,7 @@ class WordCounts:
             OutputError: Another file is there, and stays.
             OSError: The file cannot be written.
         """
+        check_flags(overwrite=overwrite)
         self.core.save(path_string("path", path), overwrite)
 
     def merge(self, other: "WordCounts") -> Self:
