@@ -223,6 +223,14 @@ def test_a_single_size_keeps_the_name(folder: Path) -> None:
     assert Tokenizer.load("tok").vocab_size == 300
 
 
+@pytest.mark.parametrize("name", ["350", "1k"])
+def test_a_size_is_a_size_although_a_file_has_its_name(folder: Path, name: str) -> None:
+    Path(name).write_text("no text to train on")
+    assert train("--input", "stories.md", "--out", "tok", "--quiet", sizes=[300, name]) == 0
+    for size in (300, {"350": 350, "1k": 1000}[name]):
+        assert Tokenizer.load(f"tok-{size}") == Tokenizer.train("stories.md", size)
+
+
 def test_sizes_in_several_flags_and_files_after_them(folder: Path) -> None:
     Path("500").write_text("a file whose name is a number is given before the sizes, or as ./500")
     more = ["--vocab-size", "350", "./500", "--out", "tok", "--quiet"]

@@ -89,19 +89,21 @@ def merge_ranks(tokens: Mapping[int, bytes], merges: Sequence[Pair]) -> dict[int
         >>> merge_ranks({256: b"ab", 257: b"abc", 258: b"bc", 259: b"abc"}, merges)
         {259: 3, 258: 2, 257: 1, 256: 0}
     """
+    descending = sorted(tokens.items(), reverse=True)
+    smallest = {token: token_id for token_id, token in descending}
+    made = [left + right for left, right in merges]
+    first = {token: rank for rank, token in zip(reversed(range(len(made))), reversed(made), strict=True)}
     makers: dict[bytes, list[int]] = {}
-    for rank, (left, right) in enumerate(merges):
-        makers.setdefault(left + right, []).append(rank)
-    descending = sorted(tokens, reverse=True)
-    smallest = {tokens[token_id]: token_id for token_id in descending}
+    if len(smallest) < len(tokens):
+        for rank, token in enumerate(made):
+            makers.setdefault(token, []).append(rank)
     ranks: dict[int, int] = {}
     next_rank = len(merges)
-    for token_id in descending:
-        token = tokens[token_id]
-        if token not in makers:
+    for token_id, token in descending:
+        if token not in first:
             continue
         if smallest[token] == token_id:
-            next_rank = makers[token][0]
+            next_rank = first[token]
         else:
             before = [rank for rank in makers[token] if rank < next_rank]
             next_rank = before[-1] if before else makers[token][-1]

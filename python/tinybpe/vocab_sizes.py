@@ -25,13 +25,16 @@ class VocabSizes(argparse.Action):
         sizes: list[int] = list(getattr(namespace, self.dest) or ())
         files: list[str] = []
         for index, value in enumerate(values):
-            if files or (index and (value == STDIO or Path(value).exists())):
+            if files:
                 files.append(value)
                 continue
             try:
+                # A number is a size, whatever files there are: training would take another text unasked.
                 sizes.append(parse_number(value))
             except argparse.ArgumentTypeError as error:
-                raise argparse.ArgumentError(self, str(error)) from None
+                if index == 0 or not (value == STDIO or Path(value).exists()):
+                    raise argparse.ArgumentError(self, str(error)) from None
+                files.append(value)
         repeated = next((size for size in sizes if sizes.count(size) > 1), None)
         if repeated is not None:
             raise argparse.ArgumentError(self, f"{repeated} is given twice")
