@@ -30,7 +30,9 @@ mod huge_pages;
 pub mod monitor;
 #[doc(hidden)]
 pub mod naive;
+pub mod normalizer;
 mod piece_key;
+pub mod pipeline;
 pub mod pretokenizer;
 #[cfg(feature = "python")]
 mod py;

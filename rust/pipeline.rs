@@ -1,0 +1,108 @@
+//! What a tokenizer does beside splitting by a pattern and merging. One that was trained here does none of it.
+//!
+//! ```text
+//! text -> added tokens cut out -> normalizer -> added tokens of normalized text -> prefix -> pattern -> merges -> template
+//! ```
+//!
+//! Files of other libraries ask for these steps; each is a field here, filled by the readers of [`crate::vocab_file`] and
+//! carried out by [`crate::encoder`].
+
+use crate::normalizer::Normalizer;
+use crate::vocab::Vocab;
+
+/// The steps of a tokenizer beside pattern and merges.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Pipeline {
+    /// What is done to text before it is split.
+    pub normalizer: Normalizer,
+    /// Where a space is put before text.
+    pub prefix: Prefix,
+    /// Whether a piece that is a token is that token, whatever the merges would make of it: tiktoken's rule, and `ignore_merges`.
+    pub whole_pieces: bool,
+    /// How the added tokens are looked for, in the file's order.
+    pub added: Vec<AddedToken>,
+    /// Ids around a text, for callers who ask for them.
+    pub template: Template,
+    /// Whether decoding leaves out the space that a text begins with, since encoding has put it there.
+    pub strips_prefix: bool,
+    /// What the file says in its own words.
+    pub source: Option<Source>,
+}
+
+/// Where a space is put before text, as if the text had begun with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Prefix {
+    /// Before which stretches of text.
+    pub place: PrefixPlace,
+    /// Not before one that begins with a space.
+    pub unless_space: bool,
+}
+
+/// The stretches of text, between added tokens, that a space is put before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PrefixPlace {
+    /// None.
+    #[default]
+    Never,
+    /// The one at the start of a text.
+    First,
+    /// Each.
+    Each,
+}
+
+/// A token that is cut out of text as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "they are the format's")]
+pub struct AddedToken {
+    /// Its text.
+    pub content: String,
+    /// Its id.
+    pub id: u32,
+    /// Whether it controls a model: then text holds it only where the caller says so. Others are tokens in every text.
+    pub special: bool,
+    /// Whether it is looked for in normalized text, as its content after normalization.
+    pub normalized: bool,
+    /// Whether the whitespace before it belongs to it.
+    pub lstrip: bool,
+    /// Whether the whitespace after it belongs to it.
+    pub rstrip: bool,
+    /// Whether it counts only where no letter, digit or underscore stands beside it.
+    pub single_word: bool,
+}
+
+/// Ids around a text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Template {
+    /// Before it.
+    pub before: Vec<u32>,
+    /// After it.
+    pub after: Vec<u32>,
+}
+
+/// The parts of a `tokenizer.json` that are written again as they were read, each as JSON.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Source {
+    /// `normalizer`.
+    pub normalizer: String,
+    /// `pre_tokenizer`.
+    pub pre_tokenizer: String,
+    /// `post_processor`.
+    pub post_processor: String,
+    /// `decoder`.
+    pub decoder: String,
+    /// `truncation` and `padding`, which concern batches for a model and are not applied.
+    pub not_applied: [String; 2],
+    /// The settings of `model` but for `vocab` and `merges`, as the inside of an object.
+    pub model: String,
+}
+
+/// All that decides ids: what the files of a tokenizer say.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Definition {
+    /// Tokens and merges.
+    pub vocab: Vocab,
+    /// The regex of the pretokenizer, or the JSON of a sequence of them.
+    pub pattern: String,
+    /// What else is done.
+    pub pipeline: Pipeline,
+}
