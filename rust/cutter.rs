@@ -1,36 +1,64 @@
-//! Where a text can be cut so that the pieces and special tokens of both parts are those of the whole.
+//! Where a text can be cut so that the ids of both parts are those of the whole.
 //!
 //! The one owner of this: files, long texts in memory and streams are cut here. A place is found at two characters between
 //! which the pattern always cuts ([`Pretokenizer::is_safe_cut`]), or before a special token, if the pattern allows no other.
+//! A normalizer must leave both characters as they are, and no special token may lie across or depend on the other side.
 //! The search goes back from the end; where it finds nothing, it goes on later from [`Cutter::resume_from`], so a text that
 //! cannot be cut is not searched again and again.
 
+use crate::normalizer::Normalizer;
 use crate::pretokenizer::Pretokenizer;
-use crate::special::SpecialTokens;
+use crate::special::{self, SpecialTokens};
+use std::sync::Arc;
 
-/// Finds cuts for a pattern and a set of special tokens.
-#[derive(Clone, Copy, Debug)]
-pub struct Cutter<'a> {
+/// Finds cuts for a pattern, a set of special tokens and a normalizer.
+#[derive(Clone, Debug)]
+pub struct Cutter {
     /// What makes the pieces.
-    pub pretokenizer: &'a Pretokenizer,
+    pub pretokenizer: Arc<Pretokenizer>,
     /// What is cut out before.
-    pub specials: &'a SpecialTokens,
+    pub specials: SpecialTokens,
+    /// What is cut out of normalized text.
+    pub late: SpecialTokens,
+    /// What changes text between the two.
+    pub normalizer: Arc<Normalizer>,
+    /// Whether the start of a stretch of text between special tokens counts, so that a part may not begin with one unseen.
+    pub knows_starts: bool,
 }
 
 /// Bytes of the longest character.
 const LONGEST_CHARACTER: usize = 4;
 
-impl Cutter<'_> {
+impl Cutter {
+    /// For text that is not normalized.
+    #[must_use]
+    pub fn new(pretokenizer: Pretokenizer, specials: SpecialTokens) -> Self {
+        Cutter {
+            pretokenizer: Arc::new(pretokenizer),
+            specials,
+            late: special::NONE.clone(),
+            normalizer: Arc::default(),
+            knows_starts: false,
+        }
+    }
+
     /// The last place after `searched` where `text`, of which more may follow, can be cut.
     #[must_use]
     pub fn last_cut(&self, text: &[u8], searched: usize) -> Option<usize> {
         let end = text.len().checked_sub(self.unsure())?;
-        let is_cut = |cut: usize| !self.specials.lies_across(text, cut);
+        let tokens = [&self.specials, &self.late];
+        let is_cut = |cut: usize| {
+            !tokens.iter().any(|tokens| {
+                tokens.depends_across(text, cut) || self.knows_starts && tokens.ends_at(text, cut)
+            })
+        };
+        let keeps = |c: char| self.normalizer.is_identity() || self.normalizer.keeps(c);
         if self.pretokenizer.has_safe_cuts() {
             let safe = |&cut: &usize| {
                 let around = char_before(text, cut).zip(char_at(text, cut));
-                around.is_some_and(|(before, after)| self.pretokenizer.is_safe_cut(before, after))
-                    && is_cut(cut)
+                around.is_some_and(|(before, after)| {
+                    self.pretokenizer.is_safe_cut(before, after) && keeps(before) && keeps(after)
+                }) && is_cut(cut)
             };
             return (searched.max(1)..=end).rev().find(safe);
         }
@@ -55,7 +83,8 @@ impl Cutter<'_> {
     /// How many bytes at the end of a text may look otherwise when more follows: a special token or a character that is not
     /// whole yet.
     fn unsure(&self) -> usize {
-        self.specials.longest().max(LONGEST_CHARACTER)
+        // One byte more, since a token may ask for the character behind it.
+        1 + self.specials.longest().max(self.late.longest()).max(LONGEST_CHARACTER)
     }
 }
 
@@ -83,8 +112,7 @@ mod tests {
     fn a_search_that_goes_on_misses_nothing() {
         let specials = SpecialTokens::new(&["<|end|>".into(), "a b".into()]).unwrap();
         for pattern in ["gpt2", "deepseek", r"(?<=a)b|\w+|\W"] {
-            let pretokenizer = Pretokenizer::new(pattern).unwrap();
-            let cutter = Cutter { pretokenizer: &pretokenizer, specials: &specials };
+            let cutter = Cutter::new(Pretokenizer::new(pattern).unwrap(), specials.clone());
             let text = "some words, 語語語 12 a b<|end|>and <|end| more\n\n  of them".as_bytes();
             for step in 1..20 {
                 let (mut searched, mut found) = (0, None);

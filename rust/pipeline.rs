@@ -23,6 +23,10 @@ pub struct Pipeline {
     pub added: Vec<AddedToken>,
     /// Ids around a text, for callers who ask for them.
     pub template: Template,
+    /// What stands for a byte that a byte-level vocabulary lacks.
+    pub unknown: Option<u32>,
+    /// Whether unknown bytes side by side are one unknown token.
+    pub fuse_unknown: bool,
     /// Whether decoding leaves out the space that a text begins with, since encoding has put it there.
     pub strips_prefix: bool,
     /// What the file says in its own words.
@@ -68,6 +72,15 @@ pub struct AddedToken {
     pub rstrip: bool,
     /// Whether it counts only where no letter, digit or underscore stands beside it.
     pub single_word: bool,
+}
+
+impl AddedToken {
+    /// One that controls a model and is looked for as it is.
+    #[must_use]
+    pub fn special(content: String, id: u32) -> Self {
+        let (normalized, lstrip, rstrip, single_word) = (false, false, false, false);
+        AddedToken { content, id, special: true, normalized, lstrip, rstrip, single_word }
+    }
 }
 
 /// Ids around a text.

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use std::io::Write;
 use tinybpe::Monitor;
+use tinybpe::cutter::Cutter;
 use tinybpe::pretokenizer::Pretokenizer;
 use tinybpe::reader::{ChunkReader, Chunks, Inputs};
 use tinybpe::special::SpecialTokens;
@@ -12,7 +13,8 @@ const PATTERNS: [&str; 7] = ["gpt2", "cl100k", "o200k", "deepseek", "bloom", r"\
 /// Pieces and special tokens of a text.
 fn pieces(text: &[u8], pretokenizer: &Pretokenizer, specials: &SpecialTokens) -> Vec<Vec<u8>> {
     let mut all = Vec::new();
-    let ordinary = |all: &mut Vec<Vec<u8>>, text: &[u8]| {
+    let ordinary = |all: &mut Vec<Vec<u8>>, range: std::ops::Range<usize>| {
+        let text = &text[range];
         let (mut start, mut ends) = (0, [0; 7]);
         let mut pieces = pretokenizer.pieces(text);
         while start < text.len() {
@@ -86,7 +88,7 @@ proptest! {
         }
         let paths: Vec<_> = files.iter().map(|file| file.path().to_path_buf()).collect();
         let inputs = Inputs::text(&paths);
-        let mut reader = ChunkReader::new(&inputs, pretokenizer.clone(), specials.clone(), chunk_bytes).unwrap();
+        let mut reader = ChunkReader::new(&inputs, Cutter::new(pretokenizer.clone(), specials.clone()), chunk_bytes).unwrap();
         prop_assert_eq!(reader.total_bytes(), Some(texts.iter().map(|text| text.len() as u64).sum::<u64>()));
         let (mut chunk, mut found, mut sources) = (Vec::new(), Vec::new(), 0);
         while let Some(at) = reader.next_chunk(&mut chunk, &Monitor::default()).unwrap() {

@@ -7,7 +7,7 @@
 //! Each thread begins with a stretch of its own and then helps with the others': texts that follow each other have words in
 //! common, which its cache then knows. The stretches of the next call go to the same caches.
 
-use super::{Encoder, Specials, Worker};
+use super::{Encoder, Specials, WHOLE, Worker};
 use crate::error::{Error, Result};
 use crate::huge_pages;
 use crate::monitor::Monitor;
@@ -159,7 +159,7 @@ impl Encoder {
             for index in taken {
                 let mut take = |some: &mut Vec<u32>| ids.extend(some.drain(..).map(T::of));
                 let encoded = monitor.check().and_then(|()| {
-                    self.encode_parts(worker, texts[index], specials, &mut some, &mut take, monitor)
+                    self.encode_windows(worker, texts[index], WHOLE, specials, &mut some, &mut take, monitor)
                 });
                 if let Err(error) = encoded {
                     stretches.end_before(index);

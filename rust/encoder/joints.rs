@@ -29,8 +29,8 @@
 use super::crossings::Crossings;
 use super::longest::{NO_TOKEN, Trie};
 use crate::piece_key::prefix;
-use crate::vocab::Vocab;
 use crate::vocab::derivations::Derivations;
+use crate::vocab::{NO_ID, Vocab};
 use std::sync::Arc;
 
 /// Longest piece, in bytes, that is encoded here.
@@ -65,8 +65,7 @@ impl Joints {
     pub fn new(vocab: &Vocab, derivations: &Arc<Derivations>) -> Option<Self> {
         let mut crossings = Crossings::new(vocab.num_tokens());
         let mut listed = Vec::with_capacity(vocab.num_tokens());
-        for byte in 0..=255 {
-            let id = vocab.byte_id(byte);
+        for id in (0..=255).map(|byte| vocab.byte_id(byte)).filter(|&id| id != NO_ID) {
             listed.push((vocab.token_bytes(id)?, id));
         }
         for merge in derivations.merges() {

@@ -6,6 +6,7 @@
 //!
 //! Time O(text): a piece that is not cached costs about as much per byte whatever its length. Memory: a cache of bounded size per thread.
 
+mod added;
 mod batch;
 mod cache;
 mod crossings;
@@ -14,35 +15,47 @@ mod longest;
 mod merge;
 mod spans;
 mod stream;
+mod symbols;
+mod whole;
 
 use crate::cutter::Cutter;
 use crate::error::{Error, Result};
 use crate::monitor::Monitor;
+use crate::normalizer::Ends;
+use crate::pipeline::{AddedToken, Definition, Pipeline, Prefix, PrefixPlace};
 use crate::pretokenizer::Pretokenizer;
 use crate::special::{self, SpecialTokens};
-use crate::vocab::Vocab;
 use crate::vocab::pairs::PairTable;
+use crate::vocab::{NO_ID, Vocab};
+pub use added::Added;
+use added::Around;
 pub use batch::{Batch, Id};
 use cache::PieceCache;
 use joints::{Joints, Memo};
 use merge::Merger;
 pub use spans::Unit;
+use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, OnceLock};
 pub use stream::Stream;
+use symbols::Symbols;
+use whole::WholePieces;
 
 /// Text encoded at a time, between two looks at the monitor.
 const WINDOW_BYTES: usize = 1 << 20;
 
-/// A vocabulary and a pattern, ready to encode on any number of threads.
+/// A tokenizer, ready to encode on any number of threads.
 pub struct Encoder {
-    vocab: Vocab,
-    pretokenizer: Pretokenizer,
-    specials: SpecialTokens,
-    /// Ids of the special tokens, in the order of `specials`.
-    special_ids: Vec<u32>,
+    definition: Definition,
+    around: Around,
+    /// All added tokens.
+    all: Added,
+    /// Those that are tokens in every text, since they are not special.
+    always: Added,
+    /// The special ones, as text.
+    controls: SpecialTokens,
     /// Made for the first piece: it takes a tenth of a second, and many who load a tokenizer encode nothing with it.
     tables: OnceLock<Tables>,
-    byte_ids: [u32; 256],
     idle: Mutex<Idle>,
     /// Each worker has a clone, which tells how many there are.
     alive: Arc<()>,
@@ -50,18 +63,38 @@ pub struct Encoder {
 
 /// What the ids of a piece are found with.
 struct Tables {
+    symbols: Symbols,
     pairs: Arc<PairTable>,
     /// A faster way than merging, where the vocabulary allows it.
     joints: Option<Joints>,
+    /// Pieces that are tokens whatever the merges say.
+    whole: WholePieces,
+    /// Whether a text may have bytes or characters without an id.
+    may_lack_ids: bool,
 }
 
 impl Tables {
-    fn new(vocab: &Vocab) -> Self {
+    fn new(vocab: &Vocab, pipeline: &Pipeline) -> Self {
         let derivations = vocab.derivations();
         let pairs = derivations.map(|derivations| derivations.pairs.clone());
+        let symbols = Symbols::new(vocab, pipeline);
         Tables {
             pairs: pairs.unwrap_or_else(|| Arc::new(PairTable::new(vocab))),
             joints: derivations.and_then(|derivations| Joints::new(vocab, derivations)),
+            whole: if pipeline.whole_pieces { WholePieces::new(vocab) } else { WholePieces::None },
+            may_lack_ids: symbols.may_lack_ids(),
+            symbols,
+        }
+    }
+
+    /// Appends the ids of a piece.
+    fn encode(&self, vocab: &Vocab, piece: &[u8], merger: &mut Merger, memo: &mut Memo, ids: &mut Vec<u32>) {
+        if let Some(id) = self.whole.id_of(vocab, piece) {
+            return ids.push(id);
+        }
+        let fits = |_: &&Joints| piece.len() <= joints::LONGEST && self.symbols.has_all(piece);
+        if !self.joints.as_ref().filter(fits).is_some_and(|joints| joints.encode(piece, memo, ids)) {
+            merger.encode(piece, &self.symbols, &self.pairs, ids);
         }
     }
 }
@@ -74,21 +107,28 @@ struct Idle {
     most_at_work: usize,
 }
 
-/// Which special tokens a text may hold.
+/// Which special tokens a text may hold. Added tokens that are not special are tokens in every text.
 #[derive(Clone, Copy, Debug)]
 pub enum Specials<'a> {
     /// They are ordinary text.
     Ordinary,
     /// They become their ids.
     Allowed,
-    /// Those of `allowed` become their ids; one of `refused` is an error; the others are ordinary text.
-    Listed {
-        /// Tokens that become their ids.
-        allowed: &'a SpecialTokens,
-        /// Tokens that may not stand in the text.
-        refused: &'a SpecialTokens,
-    },
+    /// Some become their ids, some are an error; the others are ordinary text.
+    Listed(&'a Listed<'a>),
 }
+
+/// What a caller allows and refuses.
+#[derive(Clone, Debug)]
+pub struct Listed<'a> {
+    /// Tokens that become their ids.
+    allowed: Cow<'a, Added>,
+    /// Tokens that may not stand in the text.
+    refused: SpecialTokens,
+}
+
+/// A whole text.
+pub const WHOLE: Ends = Ends { begins: true, ends: true };
 
 /// One thread's buffers and cache.
 pub struct Worker {
@@ -101,55 +141,111 @@ pub struct Worker {
     bounds: Vec<u32>,
     /// Of a batch: ids of some pieces, and of all texts that this worker takes, in one of two types.
     some_ids: Vec<u32>,
+    /// A stretch of text behind its prefix.
+    prefixed: Vec<u8>,
     ids: Vec<u32>,
     narrow_ids: Vec<u16>,
     _alive: Arc<()>,
 }
 
 impl Encoder {
+    /// Prepares to encode with a vocabulary and a pattern.
+    ///
+    /// # Errors
+    /// As [`Encoder::of`].
+    pub fn new(vocab: Vocab, pretokenizer: Pretokenizer) -> Result<Self> {
+        let pattern = pretokenizer.pattern().to_owned();
+        Self::with(Definition { vocab, pattern, pipeline: Pipeline::default() }, pretokenizer)
+    }
+
     /// Prepares to encode.
     ///
     /// # Errors
-    /// [`Error::SpecialToken`] if the special tokens cannot be searched for.
-    pub fn new(vocab: Vocab, pretokenizer: Pretokenizer) -> Result<Self> {
-        let contents: Vec<String> = vocab.specials().iter().map(|special| special.content.clone()).collect();
-        let special_ids = vocab.specials().iter().map(|special| special.id).collect();
-        let byte_ids = std::array::from_fn(|byte| u8::try_from(byte).map_or(0, |byte| vocab.byte_id(byte)));
-        let specials = SpecialTokens::new(&contents)?;
+    /// [`Error::Pattern`] if the pattern is none, [`Error::SpecialToken`] if the added tokens cannot be searched for.
+    pub fn of(definition: Definition) -> Result<Self> {
+        let pretokenizer = Pretokenizer::new(&definition.pattern)?;
+        Self::with(definition, pretokenizer)
+    }
+
+    fn with(mut definition: Definition, pretokenizer: Pretokenizer) -> Result<Self> {
+        let Definition { vocab, pipeline, .. } = &mut definition;
+        if pipeline.added.is_empty() {
+            let special = |token: &crate::SpecialToken| AddedToken::special(token.content.clone(), token.id);
+            pipeline.added = vocab.specials().iter().map(special).collect();
+        }
+        let around = Around::new(pretokenizer, pipeline);
+        let special = |token: &&AddedToken| token.special;
+        let contents: Vec<String> =
+            pipeline.added.iter().filter(special).map(|token| token.content.clone()).collect();
         Ok(Encoder {
-            vocab,
-            pretokenizer,
-            specials,
-            special_ids,
+            all: around.added(pipeline.added.iter())?,
+            always: around.added(pipeline.added.iter().filter(|token| !token.special))?,
+            controls: SpecialTokens::new(&contents)?,
+            around,
+            definition,
             tables: OnceLock::new(),
-            byte_ids,
             idle: Mutex::default(),
             alive: Arc::default(),
         })
     }
 
+    /// All that decides ids.
+    #[must_use]
+    pub fn definition(&self) -> &Definition {
+        &self.definition
+    }
+
     /// The vocabulary.
     #[must_use]
     pub fn vocab(&self) -> &Vocab {
-        &self.vocab
+        &self.definition.vocab
     }
 
     /// What splits text into pieces.
     #[must_use]
     pub fn pretokenizer(&self) -> &Pretokenizer {
-        &self.pretokenizer
+        &self.around.pretokenizer
     }
 
-    /// All special tokens of the vocabulary.
+    /// The special tokens.
     #[must_use]
     pub fn specials(&self) -> &SpecialTokens {
-        &self.specials
+        &self.controls
+    }
+
+    /// What a caller allows (`None`: all) and refuses (`None`: all others).
+    ///
+    /// # Errors
+    /// [`Error::SpecialToken`] for a token that is none of this tokenizer's.
+    pub fn listed(&self, allowed: Option<&[String]>, refused: Option<&[String]>) -> Result<Listed<'_>> {
+        let Some(allowed) = allowed else {
+            return Ok(Listed { allowed: Cow::Borrowed(&self.all), refused: special::NONE.clone() });
+        };
+        let known = |token: &&String| self.controls.tokens().contains(token);
+        if let Some(unknown) = allowed.iter().find(|token| !known(token)) {
+            return Err(Error::SpecialToken(format!("`{unknown}` is not a special token of this tokenizer")));
+        }
+        let refused = match refused {
+            None if allowed.is_empty() => self.controls.clone(),
+            refused => {
+                let mut refused = refused.unwrap_or(self.controls.tokens()).to_vec();
+                refused.retain(|token| !allowed.contains(token));
+                SpecialTokens::new(&refused)?
+            }
+        };
+        if allowed.is_empty() {
+            return Ok(Listed { allowed: Cow::Borrowed(&self.always), refused });
+        }
+        let is_allowed = |token: &&AddedToken| !token.special || allowed.contains(&token.content);
+        let added = self.around.added(self.definition.pipeline.added.iter().filter(is_allowed))?;
+        Ok(Listed { allowed: Cow::Owned(added), refused })
     }
 
     /// Appends the ids of `text` to `ids`.
     ///
     /// # Errors
-    /// [`Error::SpecialToken`] for a refused special token, [`Error::Pattern`] from a regex engine, [`Error::Interrupted`].
+    /// [`Error::SpecialToken`] for a refused special token, [`Error::Vocab`] for a byte or character without an id,
+    /// [`Error::Pattern`] from a regex engine, [`Error::Interrupted`].
     pub fn encode(
         &self,
         text: &[u8],
@@ -157,50 +253,78 @@ impl Encoder {
         ids: &mut Vec<u32>,
         monitor: &Monitor,
     ) -> Result<()> {
+        self.encode_part(text, WHOLE, specials, ids, monitor)
+    }
+
+    /// [`Encoder::encode`] of a part of a text.
+    ///
+    /// # Errors
+    /// As [`Encoder::encode`].
+    pub fn encode_part(
+        &self,
+        text: &[u8],
+        ends: Ends,
+        specials: Specials<'_>,
+        ids: &mut Vec<u32>,
+        monitor: &Monitor,
+    ) -> Result<()> {
         let mut worker = self.worker();
-        let result = self.encode_parts(&mut worker, text, specials, ids, &mut |_| (), monitor);
+        let result = self.encode_windows(&mut worker, text, ends, specials, ids, &mut |_| (), monitor);
         self.put_back(worker);
         result
     }
 
     /// [`Encoder::encode_with`] that looks at `monitor` every few milliseconds.
-    fn encode_parts(
+    fn encode_windows(
         &self,
         worker: &mut Worker,
         mut text: &[u8],
-        mut specials: Specials<'_>,
+        mut ends: Ends,
+        specials: Specials<'_>,
         ids: &mut Vec<u32>,
         take: &mut impl FnMut(&mut Vec<u32>),
         monitor: &Monitor,
     ) -> Result<()> {
-        if let Specials::Listed { allowed, refused } = specials {
-            refuse(refused, text)?;
-            specials = Specials::Listed { allowed, refused: &special::NONE };
-        }
-        let cutter = self.cutter(specials);
+        let added = self.added(specials, text)?;
         let mut window = WINDOW_BYTES;
         while text.len() > window {
             monitor.check()?;
-            let Some(cut) = cutter.last_cut(&text[..window], window / 2) else {
+            let Some(cut) = added.cutter.last_cut(&text[..window], window / 2) else {
                 window *= 2;
                 continue;
             };
             let (part, rest) = text.split_at(cut);
-            self.encode_with(worker, part, specials, ids, take)?;
+            self.encode_text(worker, part, Ends { ends: false, ..ends }, added, ids, take)?;
+            ends.begins = false;
             text = rest;
             window = WINDOW_BYTES;
         }
-        self.encode_with(worker, text, specials, ids, take)
+        self.encode_text(worker, text, ends, added, ids, take)
+    }
+
+    /// The added tokens that become their ids.
+    ///
+    /// # Errors
+    /// [`Error::SpecialToken`] if the text has one that is refused.
+    fn added<'a>(&'a self, specials: Specials<'a>, text: &[u8]) -> Result<&'a Added> {
+        Ok(match specials {
+            Specials::Ordinary => &self.always,
+            Specials::Allowed => &self.all,
+            Specials::Listed(listed) => {
+                refuse(&listed.refused, text)?;
+                &listed.allowed
+            }
+        })
     }
 
     /// What finds cuts in a text that is encoded with these special tokens.
-    fn cutter<'a>(&'a self, specials: Specials<'a>) -> Cutter<'a> {
-        let specials = match specials {
-            Specials::Ordinary => &special::NONE,
-            Specials::Allowed => &self.specials,
-            Specials::Listed { allowed, .. } => allowed,
-        };
-        Cutter { pretokenizer: &self.pretokenizer, specials }
+    #[must_use]
+    pub fn cutter<'a>(&'a self, specials: Specials<'a>) -> &'a Cutter {
+        match specials {
+            Specials::Ordinary => &self.always.cutter,
+            Specials::Allowed => &self.all.cutter,
+            Specials::Listed(listed) => &listed.allowed.cutter,
+        }
     }
 
     /// Takes a worker for a thread; give it back with [`Encoder::put_back`].
@@ -209,12 +333,13 @@ impl Encoder {
         // No waiting: a thread that was lost in a fork may hold the lock.
         let idle = self.idle.try_lock().ok().and_then(|mut idle| idle.workers.pop());
         idle.unwrap_or_else(|| Worker {
-            pretokenizer: self.pretokenizer.clone(),
+            pretokenizer: self.pretokenizer().clone(),
             cache: PieceCache::new(),
             merger: Merger::default(),
             memo: Memo::default(),
             bounds: vec![0; 1025],
             some_ids: Vec::new(),
+            prefixed: Vec::new(),
             ids: Vec::new(),
             narrow_ids: Vec::new(),
             _alive: self.alive.clone(),
@@ -232,8 +357,8 @@ impl Encoder {
         }
     }
 
-    /// [`Encoder::encode`] with a worker that the caller holds. Every thousand pieces, and in the end, `take` may take out the
-    /// ids that there are, while they lie in the nearest cache.
+    /// [`Encoder::encode_part`] with a worker that the caller holds. Every thousand pieces, and in the end, `take` may take out
+    /// the ids that there are, while they lie in the nearest cache.
     ///
     /// # Errors
     /// As [`Encoder::encode`].
@@ -241,39 +366,112 @@ impl Encoder {
         &self,
         worker: &mut Worker,
         text: &[u8],
+        ends: Ends,
         specials: Specials<'_>,
         ids: &mut Vec<u32>,
         take: &mut impl FnMut(&mut Vec<u32>),
     ) -> Result<()> {
-        let allowed = match specials {
-            Specials::Ordinary => return self.encode_ordinary(worker, text, ids, take),
-            Specials::Allowed => &self.specials,
-            Specials::Listed { allowed, refused } => {
-                refuse(refused, text)?;
-                allowed
-            }
-        };
-        let special_id = |index: usize| {
-            // The list may be a part of the vocabulary's, in another order.
-            let content = &allowed.tokens()[index];
-            let at = self.specials.tokens().iter().position(|token| token == content);
-            at.map(|at| self.special_ids[at]).ok_or_else(|| {
-                Error::SpecialToken(format!("`{content}` is not a special token of this tokenizer"))
-            })
-        };
-        allowed.split(
+        self.encode_text(worker, text, ends, self.added(specials, text)?, ids, take)
+    }
+
+    fn encode_text(
+        &self,
+        worker: &mut Worker,
+        text: &[u8],
+        ends: Ends,
+        added: &Added,
+        ids: &mut Vec<u32>,
+        take: &mut impl FnMut(&mut Vec<u32>),
+    ) -> Result<()> {
+        let pipeline = &self.definition.pipeline;
+        if added.cutter.specials.is_empty() && pipeline.normalizer.is_identity() {
+            return self.encode_stretch(worker, text, ends, ends.begins, ids, take);
+        }
+        added.cutter.specials.split(
             text,
             &mut (worker, ids, take),
-            |(worker, ids, take), text| self.encode_ordinary(worker, text, ids, take),
+            |(worker, ids, take), range| {
+                let within = ends_within(&range, text, ends);
+                let is_first = ends.begins && range.start == 0;
+                self.encode_normalized(worker, &text[range], within, is_first, added, ids, take)
+            },
             |(_, ids, take), found| {
-                ids.push(special_id(found.index)?);
+                ids.push(added.ids[0][found.index]);
                 take(ids);
                 Ok(())
             },
         )
     }
 
-    fn encode_ordinary(
+    /// Encodes text between added tokens.
+    #[expect(clippy::too_many_arguments, reason = "a step of many, called once")]
+    fn encode_normalized(
+        &self,
+        worker: &mut Worker,
+        text: &[u8],
+        ends: Ends,
+        is_first: bool,
+        added: &Added,
+        ids: &mut Vec<u32>,
+        take: &mut impl FnMut(&mut Vec<u32>),
+    ) -> Result<()> {
+        let normalizer = &self.definition.pipeline.normalizer;
+        if normalizer.is_identity() && added.cutter.late.is_empty() {
+            return self.encode_stretch(worker, text, ends, is_first, ids, take);
+        }
+        let text = &*normalizer.apply(text, ends);
+        added.cutter.late.split(
+            text,
+            &mut (worker, ids, take),
+            |(worker, ids, take), range| {
+                let within = ends_within(&range, text, ends);
+                self.encode_stretch(
+                    worker,
+                    &text[range.clone()],
+                    within,
+                    is_first && range.start == 0,
+                    ids,
+                    take,
+                )
+            },
+            |(_, ids, take), found| {
+                ids.push(added.ids[1][found.index]);
+                take(ids);
+                Ok(())
+            },
+        )
+    }
+
+    /// Encodes text without added tokens; `is_first` if the whole text begins with it.
+    fn encode_stretch(
+        &self,
+        worker: &mut Worker,
+        text: &[u8],
+        ends: Ends,
+        is_first: bool,
+        ids: &mut Vec<u32>,
+        take: &mut impl FnMut(&mut Vec<u32>),
+    ) -> Result<()> {
+        let Prefix { place, unless_space } = self.definition.pipeline.prefix;
+        let is_place = match place {
+            PrefixPlace::Never => return self.encode_pieces(worker, text, ids, take),
+            PrefixPlace::First => is_first,
+            PrefixPlace::Each => ends.begins,
+        };
+        if !is_place || text.is_empty() || unless_space && text.starts_with(b" ") {
+            return self.encode_pieces(worker, text, ids, take);
+        }
+        let mut prefixed = std::mem::take(&mut worker.prefixed);
+        prefixed.clear();
+        prefixed.push(b' ');
+        prefixed.extend_from_slice(text);
+        let result = self.encode_pieces(worker, &prefixed, ids, take);
+        prefixed.shrink_to(WINDOW_BYTES);
+        worker.prefixed = prefixed;
+        result
+    }
+
+    fn encode_pieces(
         &self,
         worker: &mut Worker,
         text: &[u8],
@@ -281,6 +479,7 @@ impl Encoder {
         take: &mut impl FnMut(&mut Vec<u32>),
     ) -> Result<()> {
         let Worker { pretokenizer, cache, merger, memo, bounds, .. } = worker;
+        let vocab = &self.definition.vocab;
         let mut pieces = pretokenizer.pieces(text);
         bounds[0] = 0;
         loop {
@@ -288,16 +487,26 @@ impl Encoder {
             if found == 0 {
                 return Ok(());
             }
+            let before = ids.len();
             cache.encode(text, &bounds[..=found], ids, |piece, ids| {
-                let Tables { pairs, joints } = self.tables.get_or_init(|| Tables::new(&self.vocab));
-                let joints = joints.as_ref().filter(|_| piece.len() <= joints::LONGEST);
-                if !joints.is_some_and(|joints| joints.encode(piece, memo, ids)) {
-                    merger.encode(piece, &self.byte_ids, pairs, ids);
-                }
+                self.tables().encode(vocab, piece, merger, memo, ids)
             });
+            if self.may_lack_ids() && ids[before..].contains(&NO_ID) {
+                return Err(self.tables().symbols.error(text));
+            }
             take(ids);
             bounds[0] = bounds[found];
         }
+    }
+
+    fn tables(&self) -> &Tables {
+        self.tables.get_or_init(|| Tables::new(&self.definition.vocab, &self.definition.pipeline))
+    }
+
+    /// Whether a text may have bytes or characters without an id.
+    #[inline]
+    fn may_lack_ids(&self) -> bool {
+        self.tables.get().is_some_and(|tables| tables.may_lack_ids)
     }
 
     /// The bytes that `ids` stand for.
@@ -317,9 +526,14 @@ impl Encoder {
     /// # Errors
     /// [`Error::UnknownToken`] with the id and its position.
     pub fn known_token(&self, id: i64, position: usize) -> Result<&[u8]> {
-        let token = u32::try_from(id).ok().and_then(|id| self.vocab.token_bytes(id));
-        token.ok_or_else(|| Error::UnknownToken { id, position, vocab_size: self.vocab.vocab_size() })
+        let token = u32::try_from(id).ok().and_then(|id| self.vocab().token_bytes(id));
+        token.ok_or_else(|| Error::UnknownToken { id, position, vocab_size: self.vocab().vocab_size() })
     }
+}
+
+/// Whether a range of a text begins and ends as a stretch of its own: at the ends of the text, or at added tokens.
+fn ends_within(range: &Range<usize>, text: &[u8], ends: Ends) -> Ends {
+    Ends { begins: ends.begins || range.start > 0, ends: ends.ends || range.end < text.len() }
 }
 
 fn refuse(refused: &SpecialTokens, text: &[u8]) -> Result<()> {

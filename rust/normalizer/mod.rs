@@ -12,6 +12,15 @@ pub struct Normalizer {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {}
 
+/// Whether a part of a text begins and ends where the text does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// It begins there.
+    pub begins: bool,
+    /// It ends there.
+    pub ends: bool,
+}
+
 impl Normalizer {
     /// Whether no text is changed.
     #[must_use]
@@ -19,9 +28,21 @@ impl Normalizer {
         self.steps.is_empty()
     }
 
+    /// Whether it counts where a text begins or ends.
+    #[must_use]
+    pub fn knows_ends(&self) -> bool {
+        false
+    }
+
     /// The normalized text; borrowed if nothing changes. Bytes that are no UTF-8 stay.
     #[must_use]
-    pub fn apply<'a>(&self, text: &'a [u8]) -> Cow<'a, [u8]> {
+    pub fn apply<'a>(&self, text: &'a [u8], _ends: Ends) -> Cow<'a, [u8]> {
         Cow::Borrowed(text)
+    }
+
+    /// Whether a character stays as it is whatever stands around it, and changes nothing beside it.
+    #[must_use]
+    pub fn keeps(&self, _c: char) -> bool {
+        true
     }
 }

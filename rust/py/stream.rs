@@ -5,6 +5,7 @@ use super::run::run_here;
 use super::tokenizer::Core;
 use crate::encoder::{self, Specials};
 use crate::monitor::Monitor;
+use crate::normalizer::Ends;
 use pyo3::prelude::*;
 use std::sync::{Mutex, PoisonError};
 
@@ -25,11 +26,11 @@ impl Stream {
         if self.ordinary { Specials::Ordinary } else { Specials::Allowed }
     }
 
-    fn encode(&self, py: Python<'_>, text: &[u8]) -> PyResult<Vec<u32>> {
+    fn encode(&self, py: Python<'_>, (text, ends): (Vec<u8>, Ends)) -> PyResult<Vec<u32>> {
         let encoder = &self.core.get().encoder;
         run_here(py, || {
             let mut ids = Vec::new();
-            encoder.encode(text, self.specials(), &mut ids, &Monitor::default()).map(|()| ids)
+            encoder.encode_part(&text, ends, self.specials(), &mut ids, &Monitor::default()).map(|()| ids)
         })
     }
 }
@@ -43,12 +44,12 @@ impl Stream {
         // Not held while detached: a thread that waits for it may hold the interpreter.
         let ready =
             self.text.lock().unwrap_or_else(PoisonError::into_inner).push(encoder, self.specials(), bytes);
-        self.encode(text.py(), &ready)
+        self.encode(text.py(), ready)
     }
 
     /// The ids of what is left; the stream can then be used anew.
     fn finish(&self, py: Python<'_>) -> PyResult<Vec<u32>> {
         let rest = self.text.lock().unwrap_or_else(PoisonError::into_inner).finish();
-        self.encode(py, &rest)
+        self.encode(py, rest)
     }
 }

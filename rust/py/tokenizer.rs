@@ -14,7 +14,6 @@ use crate::encoder::{Batch, Encoder, Id, Specials, Unit};
 use crate::monitor::Monitor;
 use crate::pretokenizer::Pretokenizer;
 use crate::reader::Inputs;
-use crate::special::{self, SpecialTokens};
 use crate::token_file::{self, Dtype};
 use crate::trainer::{self, Initial, TieBreak};
 use crate::vocab::{Vocab, show};
@@ -102,26 +101,6 @@ impl Core {
         self.encoder.vocab().vocab_size()
     }
 
-    /// The special tokens that a call allows and those that it refuses; `None` means all, and what is allowed is not
-    /// refused.
-    fn listed(
-        &self,
-        allowed: Option<Vec<String>>,
-        refused: Option<Vec<String>>,
-    ) -> CoreResult<(SpecialTokens, SpecialTokens)> {
-        let all = self.encoder.specials();
-        let Some(allowed) = allowed else { return Ok((all.clone(), special::NONE.clone())) };
-        let refused = match refused {
-            None if allowed.is_empty() => all.clone(),
-            refused => {
-                let mut refused = refused.unwrap_or_else(|| all.tokens().to_vec());
-                refused.retain(|token| !allowed.contains(token));
-                SpecialTokens::new(&refused)?
-            }
-        };
-        Ok((SpecialTokens::new(&allowed)?, refused))
-    }
-
     fn encode_text(
         &self,
         text: &Bound<'_, PyAny>,
@@ -130,8 +109,8 @@ impl Core {
     ) -> PyResult<Vec<u32>> {
         let py = text.py();
         let bytes = text_bytes(text)?;
-        let (allowed, refused) = self.listed(allowed, refused)?;
-        let specials = Specials::Listed { allowed: &allowed, refused: &refused };
+        let listed = self.encoder.listed(allowed.as_deref(), refused.as_deref())?;
+        let specials = Specials::Listed(&listed);
         let encode = |monitor: &Monitor| {
             let mut ids = Vec::new();
             self.encoder.encode(bytes, specials, &mut ids, monitor)?;
@@ -155,8 +134,8 @@ impl Core {
         let items: Vec<Bound<'_, PyAny>> = texts.iter().collect();
         let one = |(index, item)| text_bytes(item).map_err(|error| at_text(texts.py(), error, index));
         let bytes: Vec<&[u8]> = items.iter().enumerate().map(one).collect::<PyResult<_>>()?;
-        let (allowed, refused) = self.listed(allowed, refused)?;
-        let specials = Specials::Listed { allowed: &allowed, refused: &refused };
+        let listed = self.encoder.listed(allowed.as_deref(), refused.as_deref())?;
+        let specials = Specials::Listed(&listed);
         let encode = |monitor: &Monitor| self.encoder.encode_batch(&bytes, specials, num_threads, monitor);
         if bytes.iter().map(|text| text.len()).sum::<usize>() < LONG_BYTES {
             run_here(texts.py(), || encode(&Monitor::default()))

@@ -16,8 +16,6 @@ mod source;
 use crate::cutter::Cutter;
 use crate::error::{Error, Result};
 use crate::monitor::Monitor;
-use crate::pretokenizer::Pretokenizer;
-use crate::special::SpecialTokens;
 pub use documents::{Batches, Place, TextBatch};
 pub use source::{Source, is_stdin};
 use std::io::{ErrorKind, Read};
@@ -100,8 +98,7 @@ pub trait Chunks: Send {
 
 /// Reads sources one after the other as chunks.
 pub struct ChunkReader {
-    pretokenizer: Pretokenizer,
-    specials: SpecialTokens,
+    cutter: Cutter,
     chunk_bytes: usize,
     lines: bool,
     sources: Vec<Source>,
@@ -119,16 +116,10 @@ impl ChunkReader {
     ///
     /// # Errors
     /// [`Error::Io`] if one is missing, a directory or cannot be looked at, before anything is read.
-    pub fn new(
-        inputs: &Inputs,
-        pretokenizer: Pretokenizer,
-        specials: SpecialTokens,
-        chunk_bytes: usize,
-    ) -> Result<Self> {
+    pub fn new(inputs: &Inputs, cutter: Cutter, chunk_bytes: usize) -> Result<Self> {
         let sources = inputs.paths.iter().map(|path| Source::new(path)).collect::<Result<_>>()?;
         Ok(ChunkReader {
-            pretokenizer,
-            specials,
+            cutter,
             chunk_bytes: chunk_bytes.max(1),
             lines: inputs.field.is_some(),
             sources,
@@ -181,7 +172,6 @@ impl Chunks for ChunkReader {
         // Cuts up to here were looked for already.
         let mut searched = text.len();
         let mut want = self.chunk_bytes.max(2 * text.len());
-        let cutter = Cutter { pretokenizer: &self.pretokenizer, specials: &self.specials };
         let (cut, ends_source) = loop {
             let before = text.len();
             let outcome = file.take((want - before) as u64).read_to_end(text);
@@ -201,12 +191,12 @@ impl Chunks for ChunkReader {
             let cut = if self.lines {
                 memchr::memrchr(b'\n', &text[searched..]).map(|at| searched + at + 1)
             } else {
-                cutter.last_cut(text, searched)
+                self.cutter.last_cut(text, searched)
             };
             if let Some(cut) = cut {
                 break (cut, false);
             }
-            searched = if self.lines { text.len() } else { cutter.resume_from(text.len()) };
+            searched = if self.lines { text.len() } else { self.cutter.resume_from(text.len()) };
             want = text.len() * 2;
         };
         self.carry.extend_from_slice(&text[cut..]);

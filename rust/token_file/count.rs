@@ -5,11 +5,10 @@
 
 use super::writer::Part;
 use super::{CHUNK_BYTES, Dtype, Job, Options, end_of_document};
-use crate::encoder::Encoder;
+use crate::encoder::{Encoder, Specials};
 use crate::error::Result;
 use crate::monitor::{Monitor, Phase};
 use crate::reader::{self, Batches, Chunk, ChunkReader, Chunks, Inputs, TextBatch};
-use crate::special;
 use std::sync::mpsc::Receiver;
 use std::sync::{Mutex, PoisonError};
 
@@ -65,9 +64,9 @@ pub fn count_files(
 ) -> Result<Vec<Count>> {
     let is_records = inputs.field.is_some();
     let end = end_of_document(encoder.vocab(), options, is_records)?;
-    let found = if options.ordinary || is_records { &special::NONE } else { encoder.specials() };
+    let specials = if options.ordinary || is_records { Specials::Ordinary } else { Specials::Allowed };
     let chunk_bytes = options.chunk_bytes.unwrap_or(CHUNK_BYTES);
-    let reader = ChunkReader::new(inputs, encoder.pretokenizer().clone(), found.clone(), chunk_bytes)?;
+    let reader = ChunkReader::new(inputs, encoder.cutter(specials).clone(), chunk_bytes)?;
     monitor.begin(Phase::Count, reader.total_bytes().unwrap_or(0));
     let job = Job { encoder, inputs, end, ordinary: options.ordinary, needs_places: false };
     job.count(&Mutex::new(reader), inputs.paths.len(), options.num_threads, monitor)

@@ -19,11 +19,11 @@ mod shards;
 mod writer;
 
 use crate::atomic::{Existing, ReadFiles};
-use crate::encoder::{self, Encoder, Specials};
+use crate::encoder::{self, Encoder, Specials, WHOLE};
 use crate::error::{Error, Result};
 use crate::monitor::{Monitor, Phase};
+use crate::normalizer::Ends;
 use crate::reader::{self, Batches, Chunk, ChunkReader, Chunks, Content, Inputs, Place, TextBatch};
-use crate::special;
 use crate::vocab::Vocab;
 pub use count::{Count, count_documents, count_files};
 pub use layout::{Dtype, Layout};
@@ -104,9 +104,9 @@ pub fn encode_file(
 ) -> Result<Run> {
     let is_records = inputs.field.is_some();
     let end = end_of_document(encoder.vocab(), options, is_records)?;
-    let found = if options.ordinary || is_records { &special::NONE } else { encoder.specials() };
+    let specials = if options.ordinary || is_records { Specials::Ordinary } else { Specials::Allowed };
     let chunk_bytes = options.chunk_bytes.unwrap_or(CHUNK_BYTES);
-    let mut reader = ChunkReader::new(inputs, encoder.pretokenizer().clone(), found.clone(), chunk_bytes)?;
+    let mut reader = ChunkReader::new(inputs, encoder.cutter(specials).clone(), chunk_bytes)?;
     let sizes: Option<Vec<u64>> = reader.sources().iter().map(reader::Source::text_bytes).collect();
     let identity = if options.resume && options.shards.is_some() && reader.sources().iter().any(is_pipe) {
         let reason = "a run that reads a pipe cannot be resumed: give files, or encode anew, without resume";
@@ -228,7 +228,7 @@ impl Job<'_> {
             ids.clear();
         };
         let mut document = |document: &[u8], place: Place| {
-            self.encoder.encode_with(worker, document, specials, ids, &mut |ids| take(ids, part))?;
+            self.encoder.encode_with(worker, document, WHOLE, specials, ids, &mut |ids| take(ids, part))?;
             ids.extend(self.end);
             take(ids, part);
             part.all.text_bytes += document.len() as u64;
@@ -237,7 +237,8 @@ impl Job<'_> {
         };
         match &chunk.content {
             Content::Text => {
-                self.encoder.encode_with(worker, text, specials, ids, &mut |ids| take(ids, part))?;
+                let ends = Ends { begins: chunk.start.bytes == 0, ends: chunk.ends_source };
+                self.encoder.encode_with(worker, text, ends, specials, ids, &mut |ids| take(ids, part))?;
                 part.all.text_bytes = text.len() as u64;
             }
             Content::Lines => self.inputs.for_each_line(text, chunk, document)?,

@@ -19,7 +19,7 @@
 //! property that live merges join what live merges of lower rank made, and there is no table.
 
 use super::pairs::{NO_RANK, PairTable};
-use super::{Merge, Vocab};
+use super::{Merge, NO_ID, Vocab};
 use crate::threads::share;
 use std::sync::Arc;
 
@@ -45,19 +45,20 @@ struct Derivation {
 }
 
 impl Derivations {
-    /// `None` if the vocabulary lacks the property, or has ids so far apart that a table by id would be mostly empty.
+    /// `None` if the vocabulary lacks the property, merges characters, or has ids so far apart that a table by id would be mostly
+    /// empty.
     pub fn new(vocab: &Vocab) -> Option<Self> {
         let merges = vocab.merges();
-        if vocab.vocab_size() > 4 * (merges.len() + 512) {
+        if vocab.vocab_size() > 4 * (merges.len() + 512) || vocab.characters().is_some() {
             return None;
         }
         let unknown = Derivation { left: 0, right: 0, made: NO_RANK, len: 0 };
         let mut tokens = vec![unknown; vocab.vocab_size()];
-        for byte in 0..=255 {
-            tokens[vocab.byte_id(byte) as usize] = Derivation { made: 0, len: 1, ..unknown };
+        for id in (0..=255).map(|byte| vocab.byte_id(byte)).filter(|&id| id != NO_ID) {
+            tokens[id as usize] = Derivation { made: 0, len: 1, ..unknown };
         }
         let most = merges.len().min(vocab.num_tokens());
-        let mut pairs = PairTable::with_capacity(merges, most);
+        let mut pairs = PairTable::with_capacity(vocab, most);
         let mut lens = vec![0_u32; vocab.vocab_size()];
         vocab
             .tokens()

@@ -5,10 +5,11 @@
 //! holds smallest ids alone, and the other ids of such a string only decode. What is checked once here is
 //! relied on everywhere else:
 //!
-//! * each of the 256 bytes has an id, so any text can be encoded;
+//! * a single byte has one id at most; a byte without one (SmolLM2 lacks 21) is an error where a text has it;
 //! * ids are unique and below 2^31; token bytes are unique but for the rule above;
 //! * the parts and the result of each merge are tokens, and no pair merges twice;
-//! * special tokens are not empty, are unique, and share no id with another token;
+//! * special tokens are not empty and are unique; one that merges use as well, in files of other libraries, is an ordinary
+//!   token too and has the same id as both;
 //! * no token is longer than [`MAX_TOKEN_BYTES`], and all together take at most [`MAX_TOTAL_BYTES`]: sixty
 //!   merges, each doubling the last, would otherwise ask for 2^60 bytes. Lengths are checked before anything
 //!   is allocated.
@@ -16,11 +17,13 @@
 //! Building costs one hash-table entry per token and three look-ups per merge. Token bytes come from files,
 //! so they are hashed with a seed; ids are hashed without.
 
+mod characters;
 pub(crate) mod derivations;
 pub(crate) mod pairs;
 
 use crate::error::{Error, Result};
 use crate::piece_key::Seed;
+pub use characters::Characters;
 use derivations::Derivations;
 use rustc_hash::{FxHashMap, FxHashSet};
 use sha2::{Digest, Sha256};
@@ -49,6 +52,9 @@ pub struct Merge {
     pub id: u32,
 }
 
+/// The id of a byte that has none, and of nothing else.
+pub const NO_ID: u32 = u32::MAX;
+
 /// A token that is cut out of text before anything else, and never merged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpecialToken {
@@ -64,8 +70,12 @@ pub struct Vocab {
     tokens: Tokens,
     ordinary: HashMap<Arc<[u8]>, u32, Seed>,
     merges: Vec<Merge>,
+    /// By merge its rank, where several share one; empty if each has its own, its index.
+    ranks: Vec<u32>,
     specials: Vec<SpecialToken>,
     byte_ids: [u32; 256],
+    /// How text becomes ids where characters are merged, not bytes.
+    characters: Option<Characters>,
     derived: Derived,
 }
 
@@ -151,7 +161,7 @@ impl Vocab {
             tokens.push((id_of_merge(k), joined));
         }
         let specials = (id_of_merge(merges.len())..).zip(specials).map(|(id, s)| (s.clone(), id)).collect();
-        let mut vocab = Vocab::assemble(tokens, specials)?;
+        let mut vocab = Vocab::assemble(tokens, specials, Vec::new())?;
         for (k, &(left, right)) in merges.iter().enumerate() {
             let smallest = |id| vocab.token_bytes(id).and_then(|b| vocab.id_of(b)).unwrap_or(id);
             let (left, right) = (smallest(left), smallest(right));
@@ -183,8 +193,18 @@ impl Vocab {
         merges: &[(B, B)],
         specials: Vec<(String, Option<u32>)>,
     ) -> std::result::Result<Vocab, Flaw> {
-        let tokens = tokens.into_iter().map(|(id, bytes)| (id, bytes.into())).collect();
+        let tokens: Vec<(u32, Arc<[u8]>)> =
+            tokens.into_iter().map(|(id, bytes)| (id, bytes.into())).collect();
+        if tokens.iter().any(|(_, bytes)| bytes.is_empty()) {
+            return Err(Flaw::from(Error::Vocab("a token is empty; each has at least one byte".into())));
+        }
         let mut vocab = Vocab::without_merges(tokens, specials)?;
+        if let Some(byte) = vocab.missing_bytes().next() {
+            let reason = format!(
+                "the byte 0x{byte:02x} has no token; all 256 bytes must have one, so that any text can be encoded"
+            );
+            return Err(Flaw::from(Error::Vocab(reason)));
+        }
         vocab.merges.reserve_exact(merges.len());
         let mut joined = Vec::new();
         for (k, (left, right)) in merges.iter().enumerate() {
@@ -198,36 +218,54 @@ impl Vocab {
         vocab.check_merges()
     }
 
-    /// [`Vocab::build`] with merges as ids, whose bytes fit together.
+    /// A vocabulary of another library: bytes may be missing, tokens may be empty (they are only decoded), and a special token
+    /// may be an ordinary one that merges use. `merges` are of ids whose bytes fit together; merge `k` has the rank `ranks[k]`,
+    /// or `k` if there are none.
     pub(crate) fn build_by_ids(
         tokens: Vec<(u32, Arc<[u8]>)>,
         merges: Vec<Merge>,
+        ranks: Vec<u32>,
         specials: Vec<(String, Option<u32>)>,
     ) -> std::result::Result<Vocab, Flaw> {
-        let num_tokens = tokens.len();
-        let mut vocab = Vocab::without_merges(tokens, specials)?;
-        if vocab.num_tokens() - vocab.specials.len() < num_tokens {
-            // A token is special now, and perhaps a merge needs it.
-            for (k, &merge) in merges.iter().enumerate() {
-                let ((left, right), joined) = (vocab.parts(merge), vocab.token_bytes(merge.id));
-                vocab.merge_of(k, left, right, joined.unwrap_or_default())?;
-            }
-        }
-        vocab.merges = merges;
+        let merged = MergedIds::of(&merges, &specials);
+        let mut vocab = Vocab::without_merges_but(tokens, specials, |id| merged.contains(id))?;
+        (vocab.merges, vocab.ranks) = (merges, ranks);
         vocab.check_merges()
     }
 
-    fn without_merges(
+    /// A vocabulary whose merges begin with characters. `tokens` are without those of `characters`; `merges` and `ranks` as in
+    /// [`Vocab::build_by_ids`].
+    pub(crate) fn of_characters(
+        mut tokens: Vec<(u32, Arc<[u8]>)>,
+        merges: Vec<Merge>,
+        ranks: Vec<u32>,
+        characters: Characters,
+        specials: Vec<(String, Option<u32>)>,
+    ) -> std::result::Result<Vocab, Flaw> {
+        let merged = MergedIds::of(&merges, &specials);
+        let byte_tokens = characters.byte_tokens();
+        tokens.sort();
+        let specials = place_specials(&mut tokens, specials, |id| merged.contains(id))?;
+        let mut vocab = Vocab::assemble(tokens, specials, byte_tokens)?;
+        vocab.byte_ids = [NO_ID; 256];
+        vocab.characters = Some(characters);
+        (vocab.merges, vocab.ranks) = (merges, ranks);
+        vocab.check_merges()
+    }
+
+    fn without_merges(tokens: Vec<(u32, Arc<[u8]>)>, specials: Vec<(String, Option<u32>)>) -> Result<Vocab> {
+        Self::without_merges_but(tokens, specials, |_| false)
+    }
+
+    /// The tokens for which `stays` holds are ordinary even if they are special.
+    fn without_merges_but(
         mut tokens: Vec<(u32, Arc<[u8]>)>,
         specials: Vec<(String, Option<u32>)>,
+        stays: impl Fn(u32) -> bool,
     ) -> Result<Vocab> {
-        let mut total = 0;
-        for (_, bytes) in &tokens {
-            check_length(bytes.len(), &mut total, bytes)?;
-        }
         tokens.sort();
-        let specials = place_specials(&mut tokens, specials)?;
-        Vocab::assemble(tokens, specials)
+        let specials = place_specials(&mut tokens, specials, stays)?;
+        Vocab::assemble(tokens, specials, Vec::new())
     }
 
     /// Merge `k` by the bytes of its parts and of what it makes.
@@ -263,8 +301,16 @@ impl Vocab {
         Ok(self)
     }
 
-    /// Everything but the merges. `tokens` are ordinary and sorted by id.
-    fn assemble(mut tokens: Vec<(u32, Arc<[u8]>)>, specials: Vec<(String, u32)>) -> Result<Vocab> {
+    /// Everything but the merges. `tokens` are ordinary and sorted by id; `decoded` are those that only decode.
+    fn assemble(
+        mut tokens: Vec<(u32, Arc<[u8]>)>,
+        specials: Vec<(String, u32)>,
+        decoded: Vec<(u32, Arc<[u8]>)>,
+    ) -> Result<Vocab> {
+        let mut total = 0;
+        for (_, bytes) in &tokens {
+            check_length(bytes.len(), &mut total, bytes)?;
+        }
         let mut ordinary = HashMap::with_capacity_and_hasher(tokens.len(), Seed::default());
         let mut byte_ids = [None; 256];
         for (id, bytes) in &tokens {
@@ -274,19 +320,18 @@ impl Vocab {
                 return broken(format!("ids {first} and {id} are both the byte 0x{byte:02x}"));
             }
             // Ids ascend, so the first one in is the smallest.
-            ordinary.entry(bytes.clone()).or_insert(*id);
-        }
-        let missing = byte_ids.iter().position(Option::is_none);
-        if let Some(byte) = missing {
-            return broken(format!(
-                "the byte 0x{byte:02x} has no token; all 256 bytes must have one, so that any text can be encoded"
-            ));
+            if !bytes.is_empty() {
+                ordinary.entry(bytes.clone()).or_insert(*id);
+            }
         }
         let mut specials: Vec<SpecialToken> =
             specials.into_iter().map(|(content, id)| SpecialToken { content, id }).collect();
         check_contents(&specials)?;
         specials.sort_by_key(|s| s.id);
-        tokens.extend(specials.iter().map(|s| (s.id, s.content.as_bytes().into())));
+        let is_ordinary = |s: &SpecialToken| ordinary.get(s.content.as_bytes()) == Some(&s.id);
+        let apart = specials.iter().filter(|s| !is_ordinary(s));
+        tokens.extend(apart.map(|s| (s.id, s.content.as_bytes().into())));
+        tokens.extend(decoded);
         tokens.sort_by_key(|t| t.0);
         if let Some(pair) = tokens.windows(2).find(|w| w[0].0 == w[1].0) {
             let text =
@@ -297,13 +342,14 @@ impl Vocab {
         if let Some((id, bytes)) = tokens.last().filter(|t| t.0 >= MAX_IDS) {
             return broken(format!("{} has id {id}; ids are below {MAX_IDS}", show(bytes)));
         }
-        let byte_ids = byte_ids.map(Option::unwrap_or_default);
         Ok(Vocab {
             tokens: Tokens::new(tokens),
             ordinary,
             merges: Vec::new(),
+            ranks: Vec::new(),
             specials,
-            byte_ids,
+            byte_ids: byte_ids.map(|id| id.unwrap_or(NO_ID)),
+            characters: None,
             derived: Derived::default(),
         })
     }
@@ -326,7 +372,7 @@ impl Vocab {
 
     /// Several ids may stand for one byte string only as far as several merges make it.
     fn check_duplicates(&self) -> Result<()> {
-        if self.ordinary.len() + self.specials.len() == self.tokens.entries.len() {
+        if self.ordinary.len() + self.specials.len() >= self.tokens.entries.len() {
             return Ok(());
         }
         let mut makers: FxHashMap<u32, usize> = FxHashMap::default();
@@ -383,13 +429,36 @@ impl Vocab {
         &self.merges
     }
 
+    /// The rank of a merge by its index: those of equal rank are taken from left to right. Ascending.
+    #[must_use]
+    pub fn rank(&self, merge: usize) -> u32 {
+        self.ranks.get(merge).copied().unwrap_or_else(|| u32::try_from(merge).unwrap_or(NO_ID))
+    }
+
+    /// Whether several merges share a rank.
+    #[must_use]
+    pub fn has_shared_ranks(&self) -> bool {
+        !self.ranks.is_empty()
+    }
+
+    /// How text becomes ids where characters are merged; `None` where bytes are.
+    #[must_use]
+    pub fn characters(&self) -> Option<&Characters> {
+        self.characters.as_ref()
+    }
+
+    /// The bytes without a token.
+    pub fn missing_bytes(&self) -> impl Iterator<Item = u8> {
+        (0..=255).filter(|&byte| self.characters.is_none() && self.byte_id(byte) == NO_ID)
+    }
+
     /// The special tokens, by ascending id.
     #[must_use]
     pub fn specials(&self) -> &[SpecialToken] {
         &self.specials
     }
 
-    /// The id of a single byte.
+    /// The id of a single byte; [`NO_ID`] if it has none.
     #[must_use]
     #[inline]
     pub fn byte_id(&self, byte: u8) -> u32 {
@@ -410,7 +479,16 @@ impl Vocab {
 
     /// The ordinary ids that only decode: their bytes have a smaller id.
     pub fn duplicates(&self) -> impl Iterator<Item = (u32, &[u8])> {
-        self.tokens().filter(|&(id, bytes)| !self.is_special(id) && self.id_of(bytes) != Some(id))
+        let is_byte = |id| self.characters.as_ref().is_some_and(|characters| characters.is_byte(id));
+        self.tokens().filter(move |&(id, bytes)| {
+            !self.is_special(id) && !bytes.is_empty() && !is_byte(id) && self.id_of(bytes) != Some(id)
+        })
+    }
+
+    /// Whether this is the id of an ordinary token, one that is special as well included.
+    #[must_use]
+    pub fn is_ordinary(&self, id: u32) -> bool {
+        !self.is_special(id) || self.token_bytes(id).is_some_and(|bytes| self.id_of(bytes) == Some(id))
     }
 
     /// The bytes of the two parts of one of this vocabulary's merges.
@@ -454,6 +532,14 @@ impl Vocab {
         for special in &self.specials {
             hash.update(special.id.to_le_bytes());
         }
+        if let Some(characters) = &self.characters {
+            text(&mut hash, b"characters");
+            characters.hash(&mut |number| hash.update(number.to_le_bytes()));
+        }
+        if self.has_shared_ranks() {
+            text(&mut hash, b"ranks");
+            self.ranks.iter().for_each(|rank| hash.update(rank.to_le_bytes()));
+        }
         hash.finalize().iter().fold(String::new(), |mut hex, byte| {
             let _ = write!(hex, "{byte:02x}");
             hex
@@ -467,9 +553,6 @@ pub(crate) fn id_of_merge(k: usize) -> u32 {
 }
 
 fn check_length(len: usize, total: &mut usize, bytes: &[u8]) -> Result<()> {
-    if len == 0 {
-        return broken("a token is empty; each has at least one byte");
-    }
     if len > MAX_TOKEN_BYTES {
         return broken(format!(
             "the token that begins {} has {len} bytes; the limit is {MAX_TOKEN_BYTES}",
@@ -505,10 +588,30 @@ fn check_contents(specials: &[SpecialToken]) -> Result<()> {
     Ok(())
 }
 
-/// Gives each special token its id, and takes those found among `tokens` (sorted by id) out of them.
+/// The special tokens that merges use.
+struct MergedIds(FxHashSet<u32>);
+
+impl MergedIds {
+    fn of(merges: &[Merge], specials: &[(String, Option<u32>)]) -> Self {
+        let specials: FxHashSet<u32> = specials.iter().filter_map(|special| special.1).collect();
+        if specials.is_empty() {
+            return MergedIds(specials);
+        }
+        let ids = merges.iter().flat_map(|merge| [merge.left, merge.right, merge.id]);
+        MergedIds(ids.filter(|id| specials.contains(id)).collect())
+    }
+
+    fn contains(&self, id: u32) -> bool {
+        self.0.contains(&id)
+    }
+}
+
+/// Gives each special token its id, and takes those found among `tokens` (sorted by id) out of them, but for those that
+/// stay ordinary as well.
 fn place_specials(
     tokens: &mut Vec<(u32, Arc<[u8]>)>,
     specials: Vec<(String, Option<u32>)>,
+    stays: impl Fn(u32) -> bool,
 ) -> Result<Vec<(String, u32)>> {
     if specials.is_empty() {
         return Ok(Vec::new());
@@ -534,7 +637,9 @@ fn place_specials(
         placed.push((content, id));
     }
     let single = placed.iter().find(|(content, id)| {
-        content.len() == 1 && tokens.iter().any(|(i, b)| i == id && b[..] == *content.as_bytes())
+        content.len() == 1
+            && !stays(*id)
+            && tokens.iter().any(|(i, b)| i == id && b[..] == *content.as_bytes())
     });
     if let Some((content, id)) = single {
         return special(format!(
@@ -543,7 +648,7 @@ fn place_specials(
         ));
     }
     let same: HashMap<u32, &[u8]> = placed.iter().map(|(content, id)| (*id, content.as_bytes())).collect();
-    tokens.retain(|(id, bytes)| same.get(id) != Some(&&bytes[..]));
+    tokens.retain(|(id, bytes)| same.get(id) != Some(&&bytes[..]) || stays(*id));
     Ok(placed)
 }
 

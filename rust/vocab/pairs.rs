@@ -19,40 +19,48 @@ const FILTER_BITS: u32 = 3;
 pub(crate) struct PairTable {
     /// Rank by first and second byte.
     byte_ranks: Vec<u32>,
-    entries: Vec<(u64, u32)>,
+    /// Pair, rank, and what the pair becomes.
+    entries: Vec<(u64, u32, u32)>,
     /// Shift of a hash to a place among the entries.
     shift: u32,
     /// Bit `hash >> (shift - FILTER_BITS)`: some pair has this hash.
     filter: Vec<u64>,
-    /// New id by rank.
+    /// New id by rank; empty if several merges share a rank.
     ids: Vec<u32>,
+    num_ranks: u32,
 }
 
 impl PairTable {
     /// Of all merges of a vocabulary.
     pub fn new(vocab: &Vocab) -> Self {
         let merges = vocab.merges();
-        let mut table = Self::with_capacity(merges, merges.len());
-        for (rank, &merge) in (0..).zip(merges) {
-            table.insert(rank, merge);
+        let mut table = Self::with_capacity(vocab, merges.len());
+        for (index, &merge) in merges.iter().enumerate() {
+            table.insert(vocab.rank(index), merge);
         }
         table.rank_bytes(vocab);
         table
     }
 
-    /// Empty, for at most `num_pairs` of `merges`. At most half full then, so that a look-up for a pair that is not there
-    /// ends soon. [`PairTable::rank_bytes`] is still to be called.
-    pub fn with_capacity(merges: &[Merge], num_pairs: usize) -> Self {
+    /// Empty, for at most `num_pairs` of a vocabulary's merges. At most half full then, so that a look-up for a pair that is
+    /// not there ends soon. [`PairTable::rank_bytes`] is still to be called.
+    pub fn with_capacity(vocab: &Vocab, num_pairs: usize) -> Self {
+        let merges = vocab.merges();
         let bits = (num_pairs * 2 + 1).next_power_of_two().trailing_zeros().max(4);
         let mut entries = Vec::new();
         huge_pages::reserve(&mut entries, 1 << bits);
-        entries.resize(1 << bits, (EMPTY, NO_RANK));
+        entries.resize(1 << bits, (EMPTY, NO_RANK, NO_RANK));
         PairTable {
             byte_ranks: Vec::new(),
             entries,
             shift: 64 - bits,
             filter: vec![0; 1 << (bits + FILTER_BITS - 6)],
-            ids: merges.iter().map(|merge| merge.id).collect(),
+            ids: if vocab.has_shared_ranks() {
+                Vec::new()
+            } else {
+                merges.iter().map(|merge| merge.id).collect()
+            },
+            num_ranks: merges.len().checked_sub(1).map_or(0, |last| vocab.rank(last).saturating_add(1)),
         }
     }
 
@@ -66,7 +74,7 @@ impl PairTable {
         while self.entries[at].0 != EMPTY {
             at = (at + 1) & (self.entries.len() - 1);
         }
-        self.entries[at] = (pair, rank);
+        self.entries[at] = (pair, rank, merge.id);
     }
 
     /// Fills the table of pairs of bytes, when all merges are there.
@@ -81,13 +89,22 @@ impl PairTable {
     /// How many ranks there are.
     #[inline]
     pub fn num_ranks(&self) -> u32 {
-        u32::try_from(self.ids.len()).unwrap_or(NO_RANK)
+        self.num_ranks
     }
 
-    /// The id that the merge of this rank makes.
+    /// Whether several merges share a rank.
     #[inline]
-    pub fn id(&self, rank: u32) -> u32 {
-        self.ids[rank as usize]
+    pub fn has_shared_ranks(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// The id that a pair becomes, which is merged at this rank.
+    #[inline]
+    pub fn id(&self, rank: u32, left: u32, right: u32) -> u32 {
+        match self.ids.get(rank as usize) {
+            Some(&id) => id,
+            None => self.entry(pair(left, right)).2,
+        }
     }
 
     /// The rank of the pair of two bytes' ids.
@@ -105,11 +122,20 @@ impl PairTable {
         if self.filter[word] >> bit & 1 == 0 {
             return NO_RANK;
         }
-        let mut at = self.home(hash);
+        self.entry_from(self.home(hash), pair).1
+    }
+
+    fn entry(&self, pair: u64) -> (u64, u32, u32) {
+        self.entry_from(self.home(hash(pair)), pair)
+    }
+
+    /// The entry of a pair, or an empty one.
+    #[inline]
+    fn entry_from(&self, mut at: usize, pair: u64) -> (u64, u32, u32) {
         loop {
             let entry = self.entries[at];
             if entry.0 == pair || entry.0 == EMPTY {
-                return entry.1;
+                return entry;
             }
             at = (at + 1) & (self.entries.len() - 1);
         }

@@ -77,7 +77,7 @@ pub fn build(
     };
     let holes = find_holes(&tokens, &resolved, taken, vocab_size);
     tokens.extend(holes);
-    Vocab::build_by_ids(tokens, resolved, specials)
+    Vocab::build_by_ids(tokens, resolved, Vec::new(), specials)
 }
 
 /// `None` if a part or a result is no token.

@@ -42,10 +42,12 @@ pub fn load_tiktoken(path: &Path, specials: &[(String, Option<u32>)]) -> Result<
         return refuse(path, None, text);
     }
     let merges = merges_of_ranks(&tokens).or_else(|reason| refuse(path, None, reason))?;
-    in_file(path, Vocab::build_by_ids(tokens, merges, specials.to_vec()), |_| 0).map_err(|e| match e {
-        // A merge has no line of its own here.
-        Error::VocabFile { path, reason, .. } => Error::VocabFile { path, line: None, reason },
-        other => other,
+    in_file(path, Vocab::build_by_ids(tokens, merges, Vec::new(), specials.to_vec()), |_| 0).map_err(|e| {
+        match e {
+            // A merge has no line of its own here.
+            Error::VocabFile { path, reason, .. } => Error::VocabFile { path, line: None, reason },
+            other => other,
+        }
     })
 }
 

@@ -112,7 +112,7 @@ impl Worker<'_> {
     /// [`Error::Pattern`] from a regex engine, [`Error::Training`] if the words need more memory than allowed.
     pub fn add(&mut self, text: &[u8]) -> Result<()> {
         let specials = self.counter.specials;
-        specials.split(text, self, Worker::add_ordinary, |_, _| Ok(()))
+        specials.split(text, self, |worker, range| worker.add_ordinary(&text[range]), |_, _| Ok(()))
     }
 
     fn add_ordinary(&mut self, text: &[u8]) -> Result<()> {

@@ -5,6 +5,7 @@
 mod counter;
 mod file;
 
+use crate::cutter::Cutter;
 use crate::error::{Error, Result};
 use crate::monitor::{Monitor, Phase};
 use crate::pretokenizer::Pretokenizer;
@@ -51,7 +52,8 @@ impl WordCounts {
         limits: Limits,
         monitor: &Monitor,
     ) -> Result<Self> {
-        let reader = ChunkReader::new(inputs, pretokenizer.clone(), specials.clone(), reader::CHUNK_BYTES)?;
+        let cutter = Cutter::new(pretokenizer.clone(), specials.clone());
+        let reader = ChunkReader::new(inputs, cutter, reader::CHUNK_BYTES)?;
         monitor.begin(Phase::Count, reader.total_bytes().unwrap_or(0));
         Self::from_chunks(reader, inputs, pretokenizer, specials, limits, monitor)
     }

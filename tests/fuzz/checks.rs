@@ -304,9 +304,8 @@ pub fn encode(data: &[u8]) {
     let batch =
         encoder.encode_batch::<u32>(&[text, learn], Specials::Allowed, Some(1), &Monitor::default()).unwrap();
     assert_eq!(batch.texts().next().unwrap(), allowed);
-    let all = SpecialTokens::new(&[END.to_owned()]).unwrap();
-    let refusing = Specials::Listed { allowed: &tinybpe::special::NONE, refused: &all };
-    let refused = encoder.encode(text, refusing, &mut Vec::new(), &Monitor::default());
+    let refusing = encoder.listed(Some(&[]), None).unwrap();
+    let refused = encoder.encode(text, Specials::Listed(&refusing), &mut Vec::new(), &Monitor::default());
     assert_eq!(refused.is_err(), allowed.contains(&end_id));
 }
 
