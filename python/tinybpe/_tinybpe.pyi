@@ -102,6 +102,37 @@ class Core:
     ) -> Core:
         """Build a tokenizer from its tokens, ids as given; special tokens with their ids, or `None`."""
 
+    @staticmethod
+    def from_state(state: bytes) -> Core:
+        """Read what a pickle carries."""
+
+    @property
+    def template(self) -> tuple[list[int], list[int]]:
+        """Ids that are put before and after a text."""
+
+    def end_of_document(self, or_only: bool) -> int | None:
+        """The token that ends documents unless another is asked for; perhaps the only special one."""
+
+    @property
+    def pipeline(self) -> str:
+        """What is done beside splitting and merging, as JSON."""
+
+    @property
+    def alphabet(self) -> tuple[bool, int]:
+        """Whether merging begins with characters, and how many bytes have no token."""
+
+    def encode_with_spans(
+        self,
+        text: str | bytes,
+        allowed: Sequence[str] | None,
+        disallowed: Sequence[str] | None,
+        characters: bool,
+    ) -> tuple[list[int], list[tuple[int, int]]]:
+        """Return the ids of a text, and where each token is in it."""
+
+    def normalize(self, text: str | bytes) -> bytes:
+        """Return the text as it is before it is split."""
+
     def save(self, dir: str, overwrite: bool) -> None:
         """Write the four files of a tokenizer directory."""
 
@@ -175,7 +206,7 @@ class Core:
     ) -> tuple[int, int, int]:
         """Count documents: tokens, documents and bytes of text of all."""
 
-    def decode_bytes(self, ids: list[int] | NDArray[Any]) -> bytes:
+    def decode_bytes(self, ids: list[int] | NDArray[Any], begins: bool) -> bytes:
         """Return the bytes of the ids, in a list or an array of uint16 or uint32."""
 
     def tokens(self, ids: list[int] | NDArray[Any]) -> list[bytes]:
@@ -193,7 +224,7 @@ class Core:
     def merges(self) -> list[tuple[bytes, bytes]]:
         """Return the merges in order of rank."""
 
-    def special_tokens(self) -> dict[str, int]:
+    def added_tokens(self, special: bool) -> dict[str, int]:
         """Return the id of each special token, in order of ids."""
 
 @final

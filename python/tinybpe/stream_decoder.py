@@ -3,7 +3,7 @@
 import codecs
 
 from tinybpe.arguments import check_errors, check_type
-from tinybpe.ids import Ids
+from tinybpe.ids import Ids, listed_ids
 from tinybpe.tokenizer import Tokenizer
 
 
@@ -26,6 +26,7 @@ class StreamDecoder:
     def __init__(self, tokenizer: Tokenizer, errors: str = "replace") -> None:
         self._tokenizer = check_type("tokenizer", tokenizer, Tokenizer, "a Tokenizer")
         self._decoder = codecs.getincrementaldecoder("utf-8")(check_errors(errors))
+        self._begins = True
 
     def push(self, ids: int | Ids) -> str:
         """Take the next id, or several, and return the characters that they complete.
@@ -36,12 +37,20 @@ class StreamDecoder:
         """
         # One of NumPy's numbers is one id as well, and a tensor without dimensions.
         is_one = isinstance(ids, int) or (hasattr(ids, "__index__") and getattr(ids, "ndim", 1) == 0)
-        return self._decoder.decode(self._tokenizer.decode_bytes([ids] if is_one else ids))  # type: ignore[list-item, arg-type]
+        listed: Ids = [ids] if is_one else ids  # type: ignore[list-item, assignment]
+        known = listed_ids(listed)
+        text = self._tokenizer.decode_tokens(known)
+        if self._begins and text:
+            # An imported tokenizer may put a space before a text.
+            text = self._tokenizer.decode_bytes(known)
+            self._begins = False
+        return self._decoder.decode(text)
 
     def finish(self) -> str:
         """Return what an unfinished character at the end decodes to; the decoder starts afresh."""
         text = self._decoder.decode(b"", final=True)
         self._decoder.reset()
+        self._begins = True
         return text
 
     def __repr__(self) -> str:

@@ -90,7 +90,7 @@ class Tokenizer:
 
     def __init__(self, core: Core) -> None:
         self._core = core
-        self._special_tokens = core.special_tokens()
+        self._special_tokens = core.added_tokens(True)
 
     # --- Making one -----------------------------------------------------------------------------------------
 
@@ -413,6 +413,7 @@ class Tokenizer:
         *,
         allowed_special: Collection[str] | Literal["all"] = (),
         disallowed_special: Collection[str] | Literal["all"] = "all",
+        add_special_tokens: bool = False,
     ) -> list[int]:
         """Return the ids of a text, which may spell special tokens only as far as you allow.
 
@@ -429,13 +430,21 @@ class Tokenizer:
             allowed_special: Special tokens that become their ids; all with `"all"`.
             disallowed_special: Special tokens that raise; by default all that are not allowed. What is in
                 neither is encoded as the text that it is.
+            add_special_tokens: Put the ids before and after the text that an imported tokenizer asks for,
+                such as the begin of a text. One that was trained here has none.
 
         Raises:
             SpecialTokenError: The text holds a disallowed special token, or an argument names an unknown one.
+            VocabError: The text holds a character that an imported vocabulary has no token for.
             ValueError: The `str` holds half a surrogate pair, which has no bytes.
         """
         allowed, disallowed = self._special_arguments(allowed_special, disallowed_special)
-        return self._core.encode(text, allowed, disallowed)
+        ids = self._core.encode(text, allowed, disallowed)
+        return self._with_template(ids) if add_special_tokens else ids
+
+    def _with_template(self, ids: list[int]) -> list[int]:
+        before, after = self._core.template
+        return [*before, *ids, *after]
 
     def encode_ordinary(self, text: Text) -> list[int]:
         """Return the ids of a text in which special tokens are text like any other.
@@ -503,8 +512,8 @@ class Tokenizer:
         Raises:
             SpecialTokenError: See `encode`.
         """
-        ids = self.encode(text, allowed_special=allowed_special, disallowed_special=disallowed_special)
-        return ids, self._core.spans(ids, isinstance(text, str))
+        allowed, disallowed = self._special_arguments(allowed_special, disallowed_special)
+        return self._core.encode_with_spans(text, allowed, disallowed, isinstance(text, str))
 
     def tokenize(
         self,
@@ -533,6 +542,7 @@ class Tokenizer:
         *,
         allowed_special: Collection[str] | Literal["all"] = (),
         disallowed_special: Collection[str] | Literal["all"] = "all",
+        add_special_tokens: bool = False,
         num_threads: int | None = None,
     ) -> list[list[int]]:
         """Return what `encode` gives for each text, on all cores.
@@ -546,7 +556,8 @@ class Tokenizer:
         """
         allowed, disallowed = self._special_arguments(allowed_special, disallowed_special)
         check_texts("texts", texts)
-        return self._core.encode_batch(list(texts), allowed, disallowed, check_num_threads(num_threads))
+        batch = self._core.encode_batch(list(texts), allowed, disallowed, check_num_threads(num_threads))
+        return [self._with_template(ids) for ids in batch] if add_special_tokens else batch
 
     def encode_ordinary_batch(
         self, texts: Iterable[Text], *, num_threads: int | None = None
@@ -772,10 +783,10 @@ class Tokenizer:
         return written_info(output, *written, is_set=shard_tokens is not None, shard_tokens=shard_tokens)
 
     def _ends_documents(self, end_of_document: str | None) -> bool:
-        """Whether a token ends documents in plain text, as the extension chooses it."""
+        """Whether a token ends documents in plain text."""
         if end_of_document is not None:
             return end_of_document != ""
-        return END_OF_TEXT in self._special_tokens or len(self._special_tokens) == 1
+        return self._core.end_of_document(True) is not None
 
     def count_files(
         self,
@@ -833,6 +844,17 @@ class Tokenizer:
 
     # --- Ids to text ----------------------------------------------------------------------------------------
 
+    def normalize(self, text: Text) -> str:
+        """Return the text as it is before it is split: changed only by imported tokenizers that ask for it.
+
+        `decode(encode(text))` gives this text where the vocabulary has all of its characters.
+
+        Example:
+            >>> Tokenizer.train_from_iterator(["low lower"], vocab_size=258).normalize("low")
+            'low'
+        """
+        return self._core.normalize(text).decode("utf-8", "replace")
+
     def decode(self, ids: Ids, errors: str = "replace") -> str:
         r"""Return the text of the ids.
 
@@ -864,7 +886,17 @@ class Tokenizer:
         Raises:
             UnknownTokenError: An id is not in the vocabulary.
         """
-        return self._core.decode_bytes(listed_ids(ids))
+        return self._core.decode_bytes(listed_ids(ids), True)
+
+    def decode_tokens(self, ids: Ids) -> bytes:
+        r"""Return the bytes of the ids' tokens one after the other: `decode_bytes` of ids amid a text.
+
+        The two differ for imported tokenizers alone that put a space before a text and take it off again.
+
+        Raises:
+            UnknownTokenError: An id is not in the vocabulary.
+        """
+        return self._core.decode_bytes(listed_ids(ids), False)
 
     def decode_batch(self, batch: Iterable[Ids], errors: str = "replace") -> list[str]:
         """Return what `decode` gives for each list of ids.
@@ -876,7 +908,7 @@ class Tokenizer:
         texts = []
         for index, ids in enumerate(listed("batch", batch, "a list of lists of ids")):
             try:
-                texts.append(self._core.decode_bytes(listed_ids(ids, f"batch[{index}]")))
+                texts.append(self._core.decode_bytes(listed_ids(ids, f"batch[{index}]"), True))
             except UnknownTokenError as error:
                 raise UnknownTokenError(f"batch[{index}]: {error}") from None
             except TypeError as error:
@@ -900,7 +932,7 @@ class Tokenizer:
             UnicodeDecodeError: The bytes are not UTF-8, so they have no characters to count.
         """
         known = listed_ids(ids)
-        text = self._core.decode_bytes(known).decode("utf-8")
+        text = self._core.decode_bytes(known, True).decode("utf-8")
         return text, [start for start, _ in self._core.spans(known, True)]
 
     # --- Looking in -----------------------------------------------------------------------------------------
@@ -931,9 +963,21 @@ class Tokenizer:
         return dict(self._special_tokens)
 
     @property
+    def added_tokens(self) -> dict[str, int]:
+        """The id of each added token that is not special: those are tokens in every text. In order of ids.
+
+        Only imported tokenizers have some.
+        """
+        return self._core.added_tokens(False)
+
+    @property
     def eot_token(self) -> int | None:
-        """The id of `<|endoftext|>`, or None if that is no special token here."""
-        return self._special_tokens.get(END_OF_TEXT)
+        """The id of the special token that ends a text, or None if the tokenizer does not tell.
+
+        That is `<|endoftext|>`, else what published tokenizers have in its place (`</s>`, `<|end_of_text|>`,
+        ...).
+        """
+        return self._core.end_of_document(False)
 
     @property
     def pattern(self) -> str:
@@ -966,7 +1010,7 @@ class Tokenizer:
         Raises:
             UnknownTokenError: The vocabulary has no such id.
         """
-        return self._core.decode_bytes([whole_number("token_id", token_id, "an id")])
+        return self._core.tokens([whole_number("token_id", token_id, "an id")])[0]
 
     def token_id(self, token: Text) -> int:
         """Return the id of one token, given as its bytes or text; special tokens too.

@@ -213,6 +213,17 @@ impl Encoder {
         &self.controls
     }
 
+    /// The added tokens of a text as it is, with where they stand.
+    pub fn occurrences<'a>(&'a self, text: &'a [u8]) -> impl Iterator<Item = (u32, Range<usize>)> + 'a {
+        let Added { cutter, ids } = &self.all;
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let found = cutter.specials.find(text, at)?;
+            at = found.end;
+            Some((ids[0][found.index], found.start..found.end))
+        })
+    }
+
     /// What a caller allows (`None`: all) and refuses (`None`: all others).
     ///
     /// # Errors
@@ -509,11 +520,23 @@ impl Encoder {
         self.tables.get().is_some_and(|tables| tables.may_lack_ids)
     }
 
-    /// The bytes that `ids` stand for.
+    /// The bytes of the text that `ids` stand for, without the space that encoding has put before it.
     ///
     /// # Errors
     /// [`Error::UnknownToken`] with the id and its position.
     pub fn decode(&self, ids: impl IntoIterator<Item = i64>) -> Result<Vec<u8>> {
+        let mut bytes = self.decode_part(ids)?;
+        if self.definition.pipeline.strips_prefix && bytes.first() == Some(&b' ') {
+            bytes.remove(0);
+        }
+        Ok(bytes)
+    }
+
+    /// [`Encoder::decode`] of ids that do not begin a text: the tokens' bytes one after the other.
+    ///
+    /// # Errors
+    /// [`Error::UnknownToken`] with the id and its position.
+    pub fn decode_part(&self, ids: impl IntoIterator<Item = i64>) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         for (position, id) in ids.into_iter().enumerate() {
             bytes.extend_from_slice(self.known_token(id, position)?);

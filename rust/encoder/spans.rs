@@ -1,12 +1,18 @@
-//! Ids -> where their tokens are in the text that they decode to, counted in bytes or in characters.
+//! Ids -> where their tokens are in a text, counted in bytes or in characters.
 //!
 //! A token may hold a part of a character. Its span is then that of the characters that it has bytes of, so the spans of two
 //! neighbours may share a character: `tokenizers` gives the same, and `tiktoken` the same starts.
 //!
+//! Where a tokenizer changes text before it is split, spans are those of the text as it was: a token with bytes of a stretch
+//! that was changed has all of that stretch.
+//!
 //! Time O(bytes).
 
-use super::Encoder;
+use super::{Added, Encoder, Specials, WHOLE, Worker, ends_within};
 use crate::error::Result;
+use crate::monitor::Monitor;
+use crate::normalizer::Ends;
+use crate::pipeline::PrefixPlace;
 use std::ops::Range;
 
 /// What the ends of a span are counted in.
@@ -18,6 +24,9 @@ pub enum Unit {
     Characters,
 }
 
+/// Tokens with where they are.
+type Located = Vec<(u32, Range<usize>)>;
+
 impl Encoder {
     /// The span of each token in the text that `ids` decode to.
     ///
@@ -25,8 +34,12 @@ impl Encoder {
     /// [`Error::UnknownToken`](crate::Error::UnknownToken) with the id and its position.
     pub fn spans(&self, ids: impl IntoIterator<Item = i64>, unit: Unit) -> Result<Vec<Range<usize>>> {
         let mut before = 0;
+        let mut is_stripped = self.definition.pipeline.strips_prefix;
         let span = |(position, id)| {
-            let token = self.known_token(id, position)?;
+            let mut token = self.known_token(id, position)?;
+            if std::mem::take(&mut is_stripped) {
+                token = token.strip_prefix(b" ").unwrap_or(token);
+            }
             let (start, num) = match unit {
                 Unit::Bytes => (before, token.len()),
                 Unit::Characters => {
@@ -41,6 +54,155 @@ impl Encoder {
         };
         ids.into_iter().enumerate().map(span).collect()
     }
+
+    /// The ids of a text, and the span of each in it.
+    ///
+    /// # Errors
+    /// As [`Encoder::encode`].
+    pub fn encode_with_spans(
+        &self,
+        text: &[u8],
+        specials: Specials<'_>,
+        unit: Unit,
+        monitor: &Monitor,
+    ) -> Result<(Vec<u32>, Vec<Range<usize>>)> {
+        if self.definition.pipeline.keeps_bytes() && self.vocab().characters().is_none() {
+            let mut ids = Vec::new();
+            self.encode(text, specials, &mut ids, monitor)?;
+            let spans = self.spans(ids.iter().map(|&id| id.into()), unit)?;
+            return Ok((ids, spans));
+        }
+        let mut worker = self.worker();
+        let located = self.locate(&mut worker, text, self.added(specials, text)?);
+        self.put_back(worker);
+        let (ids, mut spans): (Vec<u32>, Vec<Range<usize>>) = located?.into_iter().unzip();
+        if unit == Unit::Characters {
+            count_characters(text, &mut spans);
+        }
+        Ok((ids, spans))
+    }
+
+    fn locate(&self, worker: &mut Worker, text: &[u8], added: &Added) -> Result<Located> {
+        let mut all = Vec::new();
+        added.cutter.specials.split(
+            text,
+            &mut (worker, &mut all),
+            |(worker, all), range| {
+                let within = ends_within(&range, text, WHOLE);
+                self.locate_normalized(worker, &text[range.clone()], range.start, within, added, all)
+            },
+            |(_, all), found| {
+                all.push((added.ids[0][found.index], found.start..found.end));
+                Ok(())
+            },
+        )?;
+        Ok(all)
+    }
+
+    /// Locates the tokens of text between added tokens, which begins at `offset`.
+    fn locate_normalized(
+        &self,
+        worker: &mut Worker,
+        text: &[u8],
+        offset: usize,
+        ends: Ends,
+        added: &Added,
+        all: &mut Located,
+    ) -> Result<()> {
+        let (normalized, changed) = self.definition.pipeline.normalizer.aligned(text, ends);
+        let first = all.len();
+        added.cutter.late.split(
+            &normalized,
+            &mut (worker, &mut *all),
+            |(worker, all), range| {
+                let within = ends_within(&range, &normalized, ends);
+                let is_first = offset == 0 && range.start == 0;
+                self.locate_stretch(worker, &normalized[range.clone()], range.start, within, is_first, all)
+            },
+            |(_, all), found| {
+                all.push((added.ids[1][found.index], found.start..found.end));
+                Ok(())
+            },
+        )?;
+        for (_, span) in &mut all[first..] {
+            let source = source_of(span, &changed);
+            *span = source.start + offset..source.end + offset;
+        }
+        Ok(())
+    }
+
+    /// Locates the tokens of text without added tokens, which begins at `offset`.
+    fn locate_stretch(
+        &self,
+        worker: &mut Worker,
+        text: &[u8],
+        offset: usize,
+        ends: Ends,
+        is_first: bool,
+        all: &mut Located,
+    ) -> Result<()> {
+        let mut ids = Vec::new();
+        self.encode_stretch(worker, text, ends, is_first, &mut ids, &mut |_| ())?;
+        let pipeline = &self.definition.pipeline;
+        let is_place = match pipeline.prefix.place {
+            PrefixPlace::Never => false,
+            PrefixPlace::First => is_first,
+            PrefixPlace::Each => ends.begins,
+        };
+        let mut prefix = usize::from(is_place && !(pipeline.prefix.unless_space && text.starts_with(b" ")));
+        let unknown = self.vocab().characters().map_or(pipeline.unknown, |characters| characters.unknown);
+        let mut at = 0;
+        for (k, &id) in ids.iter().enumerate() {
+            let num_bytes = if Some(id) == unknown {
+                self.tables().symbols.unknown_at(&text[at..], ids.get(k + 1) != unknown.as_ref())
+            } else {
+                self.vocab().token_bytes(id).map_or(0, <[u8]>::len)
+            };
+            let of_prefix = prefix.min(num_bytes);
+            prefix -= of_prefix;
+            let end = text.len().min(at + num_bytes - of_prefix);
+            all.push((id, at + offset..end + offset));
+            at = end;
+        }
+        Ok(())
+    }
+}
+
+/// Where a span of normalized text comes from. `changed` are ranges of the text with what they became, in order.
+fn source_of(span: &Range<usize>, changed: &[(Range<usize>, Range<usize>)]) -> Range<usize> {
+    // What stands behind a range that changed has moved with its end.
+    let moved = |at: usize, before: usize| {
+        let last = before.checked_sub(1).map(|k| &changed[k]);
+        (last, last.map_or(at, |(source, became)| (at + source.end).saturating_sub(became.end)))
+    };
+    let start = match moved(span.start, changed.partition_point(|(_, became)| became.start <= span.start)) {
+        (Some((source, became)), _) if span.start < became.end => source.start,
+        (_, start) => start,
+    };
+    let end = match moved(span.end, changed.partition_point(|(_, became)| became.start < span.end)) {
+        (Some((source, became)), _) if span.end <= became.end => source.end,
+        (_, end) => end,
+    };
+    start..end.max(start)
+}
+
+/// Turns spans of bytes, whose starts ascend, into spans of the characters that have these bytes.
+fn count_characters(text: &[u8], spans: &mut [Range<usize>]) {
+    let (mut at, mut num) = (0, 0);
+    // Characters that begin before a place.
+    let mut begun_before = |place: usize| {
+        if place < at {
+            (at, num) = (0, 0);
+        }
+        num += text[at..place].iter().filter(|&&byte| !is_continuation(byte)).count();
+        at = place;
+        num
+    };
+    for span in spans {
+        let goes_on = text.get(span.start).is_some_and(|&byte| is_continuation(byte));
+        let start = begun_before(span.start).saturating_sub(usize::from(goes_on && span.start < span.end));
+        *span = start..begun_before(span.end).max(start);
+    }
 }
 
 /// Whether a character of UTF-8 goes on with this byte, rather than begins.
@@ -51,6 +213,24 @@ fn is_continuation(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_changed_is_mapped_as_a_whole() {
+        // "a" stays, two bytes become one, "b" stays, one byte goes.
+        let changed = [(1..3, 1..2), (4..5, 3..3)];
+        let cases = [
+            (0..1, 0..1),
+            (1..2, 1..3),
+            (0..2, 0..3),
+            (2..3, 3..4),
+            (3..4, 5..6),
+            (1..1, 1..1),
+            (3..3, 5..5),
+        ];
+        for (span, source) in cases {
+            assert_eq!(source_of(&span, &changed), source, "{span:?}");
+        }
+    }
     use crate::pretokenizer::Pretokenizer;
     use crate::vocab::Vocab;
 

@@ -126,6 +126,30 @@ impl Symbols {
         }
     }
 
+    /// The bytes at the start of a text that an unknown token stands for: the last of those side by side has all that follow
+    /// where one stands for several.
+    pub fn unknown_at(&self, text: &[u8], is_last: bool) -> usize {
+        let (unknown, first) = match self {
+            Symbols::Bytes(_) => return 1,
+            Symbols::SomeBytes(byte_ids, unknown) => {
+                let lacks = |byte: &&u8| byte_ids[usize::from(**byte)] == NO_ID;
+                (unknown, text.iter().take_while(lacks).map(|_| 1).collect::<Vec<_>>())
+            }
+            Symbols::Characters(characters) => {
+                let chunk = text.utf8_chunks().next();
+                let chars = chunk.as_ref().map_or("", std::str::Utf8Chunk::valid).chars();
+                let lacking = chars.take_while(|&c| characters.id_of(c) == NO_ID).map(char::len_utf8);
+                let mut lens: Vec<usize> = lacking.collect();
+                if lens.is_empty() {
+                    lens.push(chunk.map_or(1, |chunk| chunk.invalid().len().max(1)));
+                }
+                (&characters.unknown, lens)
+            }
+        };
+        let num_taken = if unknown.is_fused && is_last { first.len() } else { 1 };
+        first[..num_taken.min(first.len())].iter().sum()
+    }
+
     /// The error for a text that has one.
     pub fn error(&self, text: &[u8]) -> Error {
         let lacks = |part: &[u8]| {

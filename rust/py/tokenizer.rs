@@ -10,8 +10,9 @@ use super::run::{run, run_here, run_with, send_texts};
 use super::stream::Stream;
 use super::token_file::{TokenFileOptions, listed_files, numbers};
 use crate::atomic::Existing;
-use crate::encoder::{Batch, Encoder, Id, Specials, Unit};
+use crate::encoder::{Batch, Encoder, Id, Specials, Unit, WHOLE};
 use crate::monitor::Monitor;
+use crate::pipeline::{Definition, Pipeline};
 use crate::pretokenizer::Pretokenizer;
 use crate::reader::Inputs;
 use crate::token_file::{self, Dtype};
@@ -57,7 +58,7 @@ impl Goal {
         run(py, progress, |monitor| {
             let pretokenizer = Pretokenizer::new(words.borrow().pattern())?;
             let vocab = trainer::train(words, self.vocab_size, self.tie_break, initial, monitor)?;
-            Core::build(vocab, pretokenizer)
+            Core::build(vocab, &pretokenizer)
         })
     }
 }
@@ -86,9 +87,14 @@ pub struct Core {
 }
 
 impl Core {
-    fn build(vocab: Vocab, pretokenizer: Pretokenizer) -> CoreResult<Self> {
-        let sha256 = vocab.sha256(pretokenizer.pattern());
-        Ok(Core { encoder: Encoder::new(vocab, pretokenizer)?, sha256, files: Vec::new() })
+    fn build(vocab: Vocab, pretokenizer: &Pretokenizer) -> CoreResult<Self> {
+        let pattern = pretokenizer.pattern().to_owned();
+        Self::of(Definition { vocab, pattern, pipeline: Pipeline::default() })
+    }
+
+    fn of(definition: Definition) -> CoreResult<Self> {
+        let encoder = Encoder::of(definition)?;
+        Ok(Core { sha256: encoder.definition().sha256(), encoder, files: Vec::new() })
     }
 
     /// Notes what it was read from, so that a change of the working folder makes no difference.
@@ -201,7 +207,7 @@ impl Core {
     fn load(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
         run(py, None, |_| {
             let (vocab, pattern) = vocab_file::load(&path)?;
-            let core = Core::build(vocab, Pretokenizer::new(&pattern)?)?;
+            let core = Core::build(vocab, &Pretokenizer::new(&pattern)?)?;
             Ok(core.read_from(vocab_file::files_of(&path)))
         })
     }
@@ -215,7 +221,7 @@ impl Core {
     ) -> PyResult<Self> {
         run(py, None, |_| {
             let loaded = vocab_file::load_gpt2(&vocab, &merges, &special_tokens)?;
-            Ok(Core::build(loaded, Pretokenizer::new("gpt2")?)?.read_from([vocab, merges]))
+            Ok(Core::build(loaded, &Pretokenizer::new("gpt2")?)?.read_from([vocab, merges]))
         })
     }
 
@@ -232,7 +238,7 @@ impl Core {
             .collect::<PyResult<Vec<_>>>()?;
         run(py, None, |_| {
             let vocab = vocab_file::load_tiktoken(&path, &special_tokens)?;
-            Ok(Core::build(vocab, Pretokenizer::new(pattern)?)?.read_from([path]))
+            Ok(Core::build(vocab, &Pretokenizer::new(pattern)?)?.read_from([path]))
         })
     }
 
@@ -249,20 +255,19 @@ impl Core {
             .map(|(id, bytes)| Ok((token_id(&id)?, bytes.cast::<PyBytes>()?.as_bytes().to_vec())));
         let tokens = tokens.collect::<PyResult<Vec<_>>>()?;
         run(py, None, |_| {
-            Core::build(Vocab::from_parts(tokens, &merges, special_tokens)?, Pretokenizer::new(pattern)?)
+            Core::build(Vocab::from_parts(tokens, &merges, special_tokens)?, &Pretokenizer::new(pattern)?)
         })
     }
 
-    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
-        // Special tokens apart, with their ids: an ordinary token may have the bytes of one.
-        let tokens = self.vocab(py)?;
-        let specials: Vec<_> =
-            self.encoder.vocab().specials().iter().map(|special| (&*special.content, special.id)).collect();
-        for (_, id) in &specials {
-            tokens.del_item(id)?;
-        }
-        let state = (tokens, self.merges(py), specials, self.encoder.pretokenizer().pattern());
-        Ok((py.get_type::<Core>().getattr("from_parts")?, state.into_pyobject(py)?.into_any()))
+    /// What `__reduce__` gives.
+    #[staticmethod]
+    fn from_state(py: Python<'_>, state: &[u8]) -> PyResult<Self> {
+        run_here(py, || Core::of(Definition::from_state(state)?))
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyBytes>,))> {
+        let state = PyBytes::new(py, &self.encoder.definition().to_state());
+        Ok((py.get_type::<Core>().getattr("from_state")?, (state,)))
     }
 
     fn save(&self, py: Python<'_>, dir: PathBuf, overwrite: bool) -> PyResult<()> {
@@ -405,8 +410,37 @@ impl Core {
         Ok(numbers(counted))
     }
 
-    fn decode_bytes<'py>(&self, py: Python<'py>, ids: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
-        Ok(PyBytes::new(py, &with_ids(ids, |ids| self.encoder.decode(ids))?))
+    fn decode_bytes<'py>(
+        &self,
+        py: Python<'py>,
+        ids: &Bound<'py, PyAny>,
+        begins: bool,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let bytes = with_ids(ids, |ids| {
+            if begins { self.encoder.decode(ids) } else { self.encoder.decode_part(ids) }
+        })?;
+        Ok(PyBytes::new(py, &bytes))
+    }
+
+    fn encode_with_spans(
+        &self,
+        text: &Bound<'_, PyAny>,
+        allowed: Option<Vec<String>>,
+        disallowed: Option<Vec<String>>,
+        characters: bool,
+    ) -> PyResult<(Vec<u32>, Vec<(usize, usize)>)> {
+        let bytes = text_bytes(text)?;
+        let listed = self.encoder.listed(allowed.as_deref(), disallowed.as_deref())?;
+        let unit = if characters { Unit::Characters } else { Unit::Bytes };
+        let (ids, spans) = run(text.py(), None, |monitor| {
+            self.encoder.encode_with_spans(bytes, Specials::Listed(&listed), unit, monitor)
+        })?;
+        Ok((ids, spans.into_iter().map(|span| (span.start, span.end)).collect()))
+    }
+
+    fn normalize<'py>(&self, text: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+        let bytes = text_bytes(text)?;
+        Ok(PyBytes::new(text.py(), &self.encoder.definition().pipeline.normalizer.apply(bytes, WHOLE)))
     }
 
     fn tokens<'py>(&self, py: Python<'py>, ids: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyBytes>>> {
@@ -441,12 +475,40 @@ impl Core {
         vocab.merges().iter().map(|merge| (bytes(merge.left), bytes(merge.right))).collect()
     }
 
-    fn special_tokens<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+    /// The added tokens that are special, or those that are not.
+    fn added_tokens<'py>(&self, py: Python<'py>, special: bool) -> PyResult<Bound<'py, PyDict>> {
         let dict = PyDict::new(py);
-        for special in self.encoder.vocab().specials() {
-            dict.set_item(&special.content, special.id)?;
+        let mut added: Vec<_> = self.encoder.definition().pipeline.added.iter().collect();
+        added.sort_by_key(|token| token.id);
+        for token in added.into_iter().filter(|token| token.special == special) {
+            dict.set_item(&token.content, token.id)?;
         }
         Ok(dict)
+    }
+
+    /// Ids that are put before and after a text.
+    #[getter]
+    fn template(&self) -> (Vec<u32>, Vec<u32>) {
+        let template = &self.encoder.definition().pipeline.template;
+        (template.before.clone(), template.after.clone())
+    }
+
+    /// The token that ends documents unless another is asked for; by its name, or the only one if that counts as well.
+    fn end_of_document(&self, or_only: bool) -> Option<u32> {
+        token_file::default_end(&self.encoder, or_only)
+    }
+
+    /// What is done beside splitting and merging, as JSON.
+    #[getter]
+    fn pipeline(&self) -> String {
+        serde_json::to_string(&self.encoder.definition().pipeline).unwrap_or_default()
+    }
+
+    /// Whether merging begins with characters, and bytes that have no token.
+    #[getter]
+    fn alphabet(&self) -> (bool, usize) {
+        let vocab = self.encoder.vocab();
+        (vocab.characters().is_some(), vocab.missing_bytes().count())
     }
 
     #[getter(vocab_size)]

@@ -63,7 +63,7 @@ pub fn count_files(
     monitor: &Monitor,
 ) -> Result<Vec<Count>> {
     let is_records = inputs.field.is_some();
-    let end = end_of_document(encoder.vocab(), options, is_records)?;
+    let end = end_of_document(encoder, options, is_records)?;
     let specials = if options.ordinary || is_records { Specials::Ordinary } else { Specials::Allowed };
     let chunk_bytes = options.chunk_bytes.unwrap_or(CHUNK_BYTES);
     let reader = ChunkReader::new(inputs, encoder.cutter(specials).clone(), chunk_bytes)?;
@@ -82,7 +82,7 @@ pub fn count_documents(
     options: &Options,
     monitor: &Monitor,
 ) -> Result<Count> {
-    let end = end_of_document(encoder.vocab(), options, true)?;
+    let end = end_of_document(encoder, options, true)?;
     monitor.begin(Phase::Count, 0);
     let documents = Mutex::new(Batches::new(documents, 0));
     let inputs = Inputs::default();

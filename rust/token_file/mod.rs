@@ -39,6 +39,8 @@ use std::time::UNIX_EPOCH;
 use writer::{End, Part, Writer};
 
 const END_OF_TEXT: &str = "<|endoftext|>";
+/// What ends documents in published tokenizers: GPT-2's and Qwen's, Llama 3's, SentencePiece's, Gemma's, DeepSeek's.
+const ENDS: [&str; 5] = [END_OF_TEXT, "<|end_of_text|>", "</s>", "<eos>", "<｜end▁of▁sentence｜>"];
 /// Bytes per chunk: its ids stay in the second-level cache until they are written. With a megabyte a tenth slower.
 const CHUNK_BYTES: usize = 1 << 18;
 /// Ids that are searched for the end of a document together.
@@ -103,7 +105,7 @@ pub fn encode_file(
     monitor: &Monitor,
 ) -> Result<Run> {
     let is_records = inputs.field.is_some();
-    let end = end_of_document(encoder.vocab(), options, is_records)?;
+    let end = end_of_document(encoder, options, is_records)?;
     let specials = if options.ordinary || is_records { Specials::Ordinary } else { Specials::Allowed };
     let chunk_bytes = options.chunk_bytes.unwrap_or(CHUNK_BYTES);
     let mut reader = ChunkReader::new(inputs, encoder.cutter(specials).clone(), chunk_bytes)?;
@@ -148,7 +150,7 @@ pub fn encode_documents(
     options: &Options,
     monitor: &Monitor,
 ) -> Result<Run> {
-    let end = end_of_document(encoder.vocab(), options, true)?;
+    let end = end_of_document(encoder, options, true)?;
     let sources: Vec<Value> =
         sources.iter().map(|(name, num_bytes)| json!({"path": name, "num_bytes": num_bytes})).collect();
     let read = ReadFiles::new(options.also_read.iter().map(PathBuf::as_path));
@@ -218,10 +220,10 @@ impl Job<'_> {
         let specials = if self.ordinary { Specials::Ordinary } else { Specials::Allowed };
         // In text a document ends where its token stands; other documents get it.
         let searched = self.end.filter(|_| matches!(chunk.content, Content::Text) && !self.ordinary);
-        let mut bytes = 0;
+        let mut places = self.end_places(searched, text);
         let mut take = |ids: &mut Vec<u32>, part: &mut Part| {
             if let Some(end) = searched {
-                self.find_ends(end, ids, part.all.tokens, &mut bytes, &mut part.ends);
+                self.find_ends(end, ids, part.all.tokens, &mut places, &mut part.ends);
             }
             part.all.tokens += ids.len() as u64;
             dtype.append(ids, &mut part.bytes);
@@ -253,9 +255,23 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// The documents that end in text at the token `end`, of which `num_before` tokens and `bytes` stood before. Ids stand for the
-    /// bytes of the text, all of them in order, so their lengths tell the place.
-    fn find_ends(&self, end: u32, ids: &[u32], num_before: u64, bytes: &mut u64, ends: &mut Vec<End>) {
+    /// Where in a text the tokens `end` are to be looked for.
+    fn end_places(&self, end: Option<u32>, text: &[u8]) -> Places {
+        let Some(end) = end.filter(|_| !self.encoder.definition().pipeline.keeps_bytes()) else {
+            return Places::Counted(0);
+        };
+        let mut places: Vec<u64> = self
+            .encoder
+            .occurrences(text)
+            .filter(|&(id, _)| id == end)
+            .map(|(_, range)| range.end as u64)
+            .collect();
+        places.reverse();
+        Places::Found(places)
+    }
+
+    /// The documents that end in text at the token `end`, of which `num_before` tokens stood before.
+    fn find_ends(&self, end: u32, ids: &[u32], num_before: u64, places: &mut Places, ends: &mut Vec<End>) {
         let vocab = self.encoder.vocab();
         for (num_before, block) in (num_before..).step_by(END_BLOCK).zip(ids.chunks(END_BLOCK)) {
             // Nearly all hold none; without an early way out the compiler makes vector instructions of this.
@@ -264,14 +280,34 @@ impl Job<'_> {
                 continue;
             }
             for (tokens, &id) in (num_before + 1..).zip(block) {
-                if self.needs_places {
+                if let Places::Counted(bytes) = places
+                    && self.needs_places
+                {
                     *bytes += vocab.token_bytes(id).map_or(0, <[u8]>::len) as u64;
                 }
                 if id == end {
-                    let place = Place { bytes: *bytes, lines: 0 };
-                    ends.push(End { tokens, text_bytes: *bytes, place });
+                    let text_bytes = places.next();
+                    let place = Place { bytes: text_bytes, lines: 0 };
+                    ends.push(End { tokens, text_bytes, place });
                 }
             }
+        }
+    }
+}
+
+/// Where documents end in a text.
+enum Places {
+    /// Ids stand for the bytes of the text, all of them in order, so their lengths tell the place.
+    Counted(u64),
+    /// They do not, so the places were looked for; the next is the last.
+    Found(Vec<u64>),
+}
+
+impl Places {
+    fn next(&mut self) -> u64 {
+        match self {
+            Places::Counted(bytes) => *bytes,
+            Places::Found(places) => places.pop().unwrap_or_default(),
         }
     }
 }
@@ -298,7 +334,8 @@ fn kind(
 ///
 /// A special token that merely comes first may well mean the start of a text, so it is not taken; text then ends with its
 /// file, and for documents, which must get an end, it is an error.
-fn end_of_document(vocab: &Vocab, options: &Options, is_needed: bool) -> Result<Option<u32>> {
+fn end_of_document(encoder: &Encoder, options: &Options, is_needed: bool) -> Result<Option<u32>> {
+    let vocab = encoder.vocab();
     let listed = || match vocab.specials() {
         [] => "it has no special token".to_owned(),
         specials => {
@@ -313,8 +350,7 @@ fn end_of_document(vocab: &Vocab, options: &Options, is_needed: bool) -> Result<
             Error::SpecialToken(format!("`{token}` is no special token of this tokenizer; {}", listed()))
         }),
         None => {
-            let only = || Some(vocab.specials()).filter(|specials| specials.len() == 1).map(|s| s[0].id);
-            match vocab.special_id(END_OF_TEXT).or_else(only) {
+            match default_end(encoder, true) {
                 None if is_needed => Err(Error::SpecialToken(format!(
                     "which token ends a document? The tokenizer has no `{END_OF_TEXT}`: {}; name one as `end_of_document`, or \
                      give an empty name to put nothing between documents",
@@ -324,6 +360,16 @@ fn end_of_document(vocab: &Vocab, options: &Options, is_needed: bool) -> Result<
             }
         }
     }
+}
+
+/// The token that ends documents unless another is asked for: the first of [`ENDS`] that is a special token, else perhaps the
+/// only one.
+#[must_use]
+pub fn default_end(encoder: &Encoder, or_only: bool) -> Option<u32> {
+    let specials = encoder.specials().tokens();
+    let only = || Some(specials).filter(|specials| or_only && specials.len() == 1).map(|specials| &specials[0][..]);
+    let known = ENDS.iter().copied().find(|end| specials.iter().any(|special| special == end));
+    encoder.vocab().special_id(known.or_else(only)?)
 }
 
 fn is_pipe(source: &reader::Source) -> bool {

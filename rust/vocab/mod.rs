@@ -540,11 +540,16 @@ impl Vocab {
             text(&mut hash, b"ranks");
             self.ranks.iter().for_each(|rank| hash.update(rank.to_le_bytes()));
         }
-        hash.finalize().iter().fold(String::new(), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+        hex(&hash.finalize())
     }
+}
+
+/// Bytes in hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
 }
 
 /// The contract's id of merge `k`. Callers have checked that all ids are below [`MAX_IDS`].

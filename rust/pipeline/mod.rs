@@ -7,11 +7,15 @@
 //! Files of other libraries ask for these steps; each is a field here, filled by the readers of [`crate::vocab_file`] and
 //! carried out by [`crate::encoder`].
 
+mod state;
+
 use crate::normalizer::Normalizer;
 use crate::vocab::Vocab;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 /// The steps of a tokenizer beside pattern and merges.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Pipeline {
     /// What is done to text before it is split.
     pub normalizer: Normalizer,
@@ -34,7 +38,7 @@ pub struct Pipeline {
 }
 
 /// Where a space is put before text, as if the text had begun with it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prefix {
     /// Before which stretches of text.
     pub place: PrefixPlace,
@@ -43,7 +47,7 @@ pub struct Prefix {
 }
 
 /// The stretches of text, between added tokens, that a space is put before.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PrefixPlace {
     /// None.
     #[default]
@@ -55,7 +59,7 @@ pub enum PrefixPlace {
 }
 
 /// A token that is cut out of text as a whole.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::struct_excessive_bools, reason = "they are the format's")]
 pub struct AddedToken {
     /// Its text.
@@ -84,7 +88,7 @@ impl AddedToken {
 }
 
 /// Ids around a text.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Template {
     /// Before it.
     pub before: Vec<u32>,
@@ -93,7 +97,7 @@ pub struct Template {
 }
 
 /// The parts of a `tokenizer.json` that are written again as they were read, each as JSON.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     /// `normalizer`.
     pub normalizer: String,
@@ -118,4 +122,42 @@ pub struct Definition {
     pub pattern: String,
     /// What else is done.
     pub pipeline: Pipeline,
+}
+
+impl Pipeline {
+    /// Whether nothing is done but to find special tokens as they are: what a tokenizer trained here does.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        let is_plain = |token: &AddedToken| *token == AddedToken::special(token.content.clone(), token.id);
+        let rest = Pipeline { added: Vec::new(), source: None, ..self.clone() };
+        self.added.iter().all(is_plain) && rest == Pipeline::default()
+    }
+
+    /// Whether the tokens of a text stand for its bytes, all of them in order.
+    #[must_use]
+    pub fn keeps_bytes(&self) -> bool {
+        let strips = |token: &AddedToken| token.lstrip || token.rstrip;
+        self.normalizer.is_identity()
+            && self.prefix.place == PrefixPlace::Never
+            && self.unknown.is_none()
+            && !self.added.iter().any(strips)
+    }
+}
+
+impl Definition {
+    /// A digest of all that decides ids.
+    #[must_use]
+    pub fn sha256(&self) -> String {
+        let vocab = self.vocab.sha256(&self.pattern);
+        if self.pipeline.is_plain() {
+            return vocab;
+        }
+        // What the file says in its own words decides nothing.
+        let pipeline = Pipeline { source: None, ..self.pipeline.clone() };
+        let steps = serde_json::to_vec(&pipeline).unwrap_or_default();
+        let mut hash = Sha256::new();
+        hash.update(vocab);
+        hash.update(steps);
+        crate::vocab::hex(&hash.finalize())
+    }
 }
