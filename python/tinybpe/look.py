@@ -27,6 +27,7 @@ from tinybpe.cli import (
     wants_progress,
 )
 from tinybpe.corpus import STDIO
+from tinybpe.describe import steps
 from tinybpe.errors import TokenFileError
 from tinybpe.summary import table
 from tinybpe.token_file import FORMAT, FileCount, TokenFileInfo, open_ids, sidecar_path
@@ -293,7 +294,8 @@ def sidecar_facts(info: TokenFileInfo) -> dict[str, Any]:
 def show_tokenizer(arguments: argparse.Namespace, tokenizer: Tokenizer, texts: list[str]) -> None:
     """Show a tokenizer, and how many bytes of the texts a token has."""
     specials = tokenizer.special_tokens
-    ordinary = [token for token_id, token in tokenizer.vocab.items() if token_id not in specials.values()]
+    added = {*specials.values(), *tokenizer.added_tokens.values()}
+    ordinary = [token for token_id, token in tokenizer.vocab.items() if token_id not in added]
     longest = sorted(ordinary, key=lambda token: (-len(token), token))[: max(0, arguments.longest)]
     facts: dict[str, Any] = {
         "path": arguments.tok,
@@ -301,6 +303,7 @@ def show_tokenizer(arguments: argparse.Namespace, tokenizer: Tokenizer, texts: l
         "num_merges": len(tokenizer.merges),
         "pattern": tokenizer.pattern,
         "compiled": "yes" if (reason := tokenizer.pattern_not_compiled) is None else f"no: {reason}",
+        **steps(tokenizer),
         "special_tokens": specials,
         "longest_tokens": [token.decode("utf-8", "backslashreplace") for token in longest],
         "sha256": tokenizer.sha256,
@@ -332,7 +335,7 @@ def fact(name: str, value: Any) -> list[str]:
     if name == "longest_tokens":
         # `repr`, so that no token's control characters reach the terminal.
         items = [repr(token) for token in value]
-    elif name == "special_tokens":
+    elif name in ("special_tokens", "tokens_in_every_text"):
         items = [f"{token!r} = {token_id}" for token, token_id in value.items()]
     elif name == "sources":
         items = [f"{source['path']} ({source['num_bytes']:,} bytes)" for source in value]

@@ -25,11 +25,14 @@ pub(super) struct Around {
     pub pretokenizer: Arc<Pretokenizer>,
     pub normalizer: Arc<Normalizer>,
     pub knows_starts: bool,
+    /// Whether a space is put before text before tokens of normalized text are looked for.
+    pub prefix_is_normalized: bool,
 }
 
 impl Around {
     pub fn new(pretokenizer: Pretokenizer, pipeline: &Pipeline) -> Self {
         Around {
+            prefix_is_normalized: pipeline.prefix.is_normalized(),
             pretokenizer: Arc::new(pretokenizer),
             normalizer: Arc::new(pipeline.normalizer.clone()),
             knows_starts: pipeline.prefix.place != PrefixPlace::Never || pipeline.normalizer.knows_ends(),
@@ -43,7 +46,7 @@ impl Around {
     pub fn added<'a>(&self, tokens: impl Iterator<Item = &'a AddedToken>) -> Result<Added> {
         let (mut late, mut early): (Vec<_>, Vec<_>) = tokens.partition(|token| token.normalized);
         // A search for all at once is the same, and one pass less, where text stays as it is and none can overlap another.
-        if self.normalizer.is_identity() && !can_overlap(&early, &late) {
+        if self.normalizer.is_identity() && !self.prefix_is_normalized && !can_overlap(&early, &late) {
             early.append(&mut late);
         }
         let (specials, early_ids) = self.find(&early, |token| token.content.clone())?;

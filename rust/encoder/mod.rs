@@ -395,7 +395,10 @@ impl Encoder {
         take: &mut impl FnMut(&mut Vec<u32>),
     ) -> Result<()> {
         let pipeline = &self.definition.pipeline;
-        if added.cutter.specials.is_empty() && pipeline.normalizer.is_identity() {
+        if added.cutter.specials.is_empty()
+            && added.cutter.late.is_empty()
+            && pipeline.normalizer.is_identity()
+        {
             return self.encode_stretch(worker, text, ends, ends.begins, ids, take);
         }
         added.cutter.specials.split(
@@ -426,16 +429,37 @@ impl Encoder {
         ids: &mut Vec<u32>,
         take: &mut impl FnMut(&mut Vec<u32>),
     ) -> Result<()> {
-        let normalizer = &self.definition.pipeline.normalizer;
+        let Pipeline { normalizer, prefix, .. } = &self.definition.pipeline;
         if normalizer.is_identity() && added.cutter.late.is_empty() {
             return self.encode_stretch(worker, text, ends, is_first, ids, take);
         }
-        let text = &*normalizer.apply(text, ends);
+        let mut text = normalizer.apply(text, ends);
+        if ends.begins && prefix.is_normalized() && !added.cutter.late.is_empty() {
+            text.to_mut().insert(0, b' ');
+            // It is there, and no stretch below begins another.
+            let ends = Ends { begins: false, ..ends };
+            return self.encode_late(worker, &text, ends, false, added, ids, take);
+        }
+        self.encode_late(worker, &text, ends, is_first, added, ids, take)
+    }
+
+    /// Encodes normalized text between added tokens of the text as it was.
+    #[expect(clippy::too_many_arguments, reason = "a step of many, called once")]
+    fn encode_late(
+        &self,
+        worker: &mut Worker,
+        text: &[u8],
+        ends: Ends,
+        is_first: bool,
+        added: &Added,
+        ids: &mut Vec<u32>,
+        take: &mut impl FnMut(&mut Vec<u32>),
+    ) -> Result<()> {
         added.cutter.late.split(
             text,
             &mut (worker, ids, take),
             |(worker, ids, take), range| {
-                let within = ends_within(&range, text, ends);
+                let within = self.ends_within_late(&range, text, ends);
                 self.encode_stretch(
                     worker,
                     &text[range.clone()],
@@ -480,6 +504,15 @@ impl Encoder {
         prefixed.shrink_to(WINDOW_BYTES);
         worker.prefixed = prefixed;
         result
+    }
+
+    /// Whether a range of normalized text begins and ends as a stretch of its own.
+    fn ends_within_late(&self, range: &Range<usize>, text: &[u8], ends: Ends) -> Ends {
+        let within = ends_within(range, text, ends);
+        if range.start > 0 && self.definition.pipeline.prefix.is_normalized() {
+            return Ends { begins: false, ..within };
+        }
+        within
     }
 
     fn encode_pieces(
@@ -571,22 +604,4 @@ fn refuse(refused: &SpecialTokens, text: &[u8]) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_worker_too_many_is_kept() {
-        let vocab = Vocab::from_merges(&[], &[]).unwrap();
-        let encoder = Encoder::new(vocab, Pretokenizer::new("gpt2").unwrap()).unwrap();
-        for _ in 0..10 {
-            let first = encoder.worker();
-            let second = {
-                let _held = encoder.idle.lock().unwrap();
-                encoder.worker()
-            };
-            encoder.put_back(first);
-            encoder.put_back(second);
-        }
-        assert_eq!(encoder.idle.lock().unwrap().workers.len(), 2);
-    }
-}
+mod tests;

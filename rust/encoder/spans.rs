@@ -109,13 +109,20 @@ impl Encoder {
         added: &Added,
         all: &mut Located,
     ) -> Result<()> {
-        let (normalized, changed) = self.definition.pipeline.normalizer.aligned(text, ends);
+        let (mut normalized, mut changed) = self.definition.pipeline.normalizer.aligned(text, ends);
+        let mut ends = ends;
+        if ends.begins && self.definition.pipeline.prefix.is_normalized() && !added.cutter.late.is_empty() {
+            normalized.insert(0, b' ');
+            changed.iter_mut().for_each(|(_, became)| *became = became.start + 1..became.end + 1);
+            changed.insert(0, (0..0, 0..1));
+            ends.begins = false;
+        }
         let first = all.len();
         added.cutter.late.split(
             &normalized,
             &mut (worker, &mut *all),
             |(worker, all), range| {
-                let within = ends_within(&range, &normalized, ends);
+                let within = self.ends_within_late(&range, &normalized, ends);
                 let is_first = offset == 0 && range.start == 0;
                 self.locate_stretch(worker, &normalized[range.clone()], range.start, within, is_first, all)
             },

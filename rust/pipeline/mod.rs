@@ -58,6 +58,15 @@ pub enum PrefixPlace {
     Each,
 }
 
+impl Prefix {
+    /// Whether the space is a part of the normalized text, in which added tokens are then looked for: that is how a normalizer
+    /// puts it there, other than a pre-tokenizer.
+    #[must_use]
+    pub fn is_normalized(self) -> bool {
+        self.place == PrefixPlace::Each && !self.unless_space
+    }
+}
+
 /// A token that is cut out of text as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::struct_excessive_bools, reason = "they are the format's")]

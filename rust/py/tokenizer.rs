@@ -416,9 +416,13 @@ impl Core {
         ids: &Bound<'py, PyAny>,
         begins: bool,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let bytes = with_ids(ids, |ids| {
-            if begins { self.encoder.decode(ids) } else { self.encoder.decode_part(ids) }
-        })?;
+        let bytes =
+            with_ids(
+                ids,
+                |ids| {
+                    if begins { self.encoder.decode(ids) } else { self.encoder.decode_part(ids) }
+                },
+            )?;
         Ok(PyBytes::new(py, &bytes))
     }
 

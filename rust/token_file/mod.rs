@@ -349,16 +349,14 @@ fn end_of_document(encoder: &Encoder, options: &Options, is_needed: bool) -> Res
         Some(token) => vocab.special_id(token).map(Some).ok_or_else(|| {
             Error::SpecialToken(format!("`{token}` is no special token of this tokenizer; {}", listed()))
         }),
-        None => {
-            match default_end(encoder, true) {
-                None if is_needed => Err(Error::SpecialToken(format!(
-                    "which token ends a document? The tokenizer has no `{END_OF_TEXT}`: {}; name one as `end_of_document`, or \
+        None => match default_end(encoder, true) {
+            None if is_needed => Err(Error::SpecialToken(format!(
+                "which token ends a document? The tokenizer has no `{END_OF_TEXT}`: {}; name one as `end_of_document`, or \
                      give an empty name to put nothing between documents",
-                    listed()
-                ))),
-                found => Ok(found),
-            }
-        }
+                listed()
+            ))),
+            found => Ok(found),
+        },
     }
 }
 
@@ -367,7 +365,8 @@ fn end_of_document(encoder: &Encoder, options: &Options, is_needed: bool) -> Res
 #[must_use]
 pub fn default_end(encoder: &Encoder, or_only: bool) -> Option<u32> {
     let specials = encoder.specials().tokens();
-    let only = || Some(specials).filter(|specials| or_only && specials.len() == 1).map(|specials| &specials[0][..]);
+    let only =
+        || Some(specials).filter(|specials| or_only && specials.len() == 1).map(|specials| &specials[0][..]);
     let known = ENDS.iter().copied().find(|end| specials.iter().any(|special| special == end));
     encoder.vocab().special_id(known.or_else(only)?)
 }
