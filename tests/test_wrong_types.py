@@ -75,13 +75,13 @@ def valid(
         },
         tokenizer.save: {"directory": "tok2", "overwrite": False},
         tokenizer.truncated: {"vocab_size": 258},
-        tokenizer.encode: {"text": "low", **special},
+        tokenizer.encode: {"text": "low", **special, "add_special_tokens": False},
         tokenizer.encode_ordinary: {"text": "low"},
         tokenizer.encode_to_numpy: {"text": "low", **special},
         tokenizer.encode_ordinary_to_numpy: {"text": "low"},
         tokenizer.encode_with_offsets: {"text": "low", **special},
         tokenizer.tokenize: {"text": "low", **special},
-        tokenizer.encode_batch: {"texts": ["low"], "num_threads": 1, **special},
+        tokenizer.encode_batch: {"texts": ["low"], "num_threads": 1, **special, "add_special_tokens": False},
         tokenizer.encode_ordinary_batch: {"texts": ["low"], "num_threads": 1},
         tokenizer.encode_batch_to_numpy: {"texts": ["low"], "num_threads": 1, **special},
         tokenizer.encode_iterable: {"texts": ["low"], "ordinary": True},
@@ -90,6 +90,8 @@ def valid(
         tokenizer.count_files: {"inputs": ["text"], **form, **count},
         tokenizer.decode: {"ids": [97], "errors": "replace"},
         tokenizer.decode_bytes: {"ids": [97]},
+        tokenizer.decode_tokens: {"ids": [97]},
+        tokenizer.normalize: {"text": "low"},
         tokenizer.decode_batch: {"batch": [[97]], "errors": "replace"},
         tokenizer.decode_with_offsets: {"ids": [97]},
         tokenizer.token_bytes: {"token_id": 97},
@@ -127,7 +129,7 @@ def wrong_values(name: str, default: Any) -> Iterator[Any]:
         yield None
     if name in ("vocab_size", "num_threads", "shards", "shard_tokens", "token_id", "index"):
         yield from (True, "3", np.float64(1))
-    if name in ("ordinary", "docs", "resume", "verify", "overwrite"):
+    if name in ("ordinary", "docs", "resume", "verify", "overwrite", "add_special_tokens"):
         yield from (1, "yes")
     if name in ("ids", "batch", "texts", "documents", "counts", "other", "tokenizer", "words"):
         yield from ("abc", b"abc")

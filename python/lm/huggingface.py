@@ -20,7 +20,7 @@ from lm.sampling import generate_ids
 from lm.sampling_settings import Sampling
 from lm.text import END_OF_TEXT
 
-TOKENIZER_FILES = ("vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json")
+TOKENIZER_FILES = ("vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "tinybpe.json")
 PAD_TOKENS = ("<|pad|>", "<|padding|>", "<pad>", "[PAD]")
 PROMPT = "Once upon a time"
 CHECKED = (PROMPT, " Two  spaces,\n\na line; 1234 é🙂", f"{END_OF_TEXT}\t\x00")
@@ -64,12 +64,15 @@ def copy_tokenizer(source: Path, target: Path) -> list[str]:
 
 def special_ids(folder: Path) -> dict[str, tuple[int, str]]:
     """Return id and text of the tokens in the roles `eos` and `pad`, as far as the tokenizer has them."""
-    path = folder / "tokenizer.json"
-    added = json.loads(path.read_bytes()).get("added_tokens", []) if path.exists() else []
-    known = {token["content"]: token["id"] for token in added}
+    if not (folder / "tokenizer.json").exists():
+        return {}
+    from tinybpe import Tokenizer
+
+    tokenizer = Tokenizer.load(folder)
+    known = tokenizer.special_tokens
     roles = {}
-    if END_OF_TEXT in known:
-        roles = dict.fromkeys(("eos", "pad"), (known[END_OF_TEXT], END_OF_TEXT))
+    if (end := tokenizer.eot_token) is not None:
+        roles = dict.fromkeys(("eos", "pad"), (end, tokenizer.token_bytes(end).decode()))
     if own := next((text for text in PAD_TOKENS if text in known), None):
         roles["pad"] = (known[own], own)
     return roles

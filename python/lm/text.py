@@ -37,7 +37,7 @@ class TextStream:
         # a head wider than the vocabulary can give ids that have no bytes
         if token_id in self.special or token_id >= self.tokenizer.vocab_size:
             return self.finish()
-        return self.search(self.decoder.decode(self.tokenizer.decode_bytes([token_id])))
+        return self.search(self.decoder.decode(self.tokenizer.decode_tokens([token_id])))
 
     def finish(self) -> str:
         """Return the text that was held back; there will be no more."""
@@ -76,10 +76,9 @@ def start_ids(tokenizer: "Tokenizer", prompt: str, vocab_size: int) -> list[int]
     """
     ids = list(tokenizer.encode_ordinary(prompt))
     if not ids:
-        end = tokenizer.special_tokens.get(END_OF_TEXT)
-        if end is None:
+        if tokenizer.eot_token is None:
             raise ConfigError(f"the tokenizer has no {END_OF_TEXT} to start from; give a prompt")
-        ids = [end]
+        ids = [tokenizer.eot_token]
     if max(ids) >= vocab_size:
         raise ConfigError(f"the tokenizer gives id {max(ids)}, but the model's vocabulary has {vocab_size}")
     return ids

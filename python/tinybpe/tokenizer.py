@@ -438,6 +438,7 @@ class Tokenizer:
             VocabError: The text holds a character that an imported vocabulary has no token for.
             ValueError: The `str` holds half a surrogate pair, which has no bytes.
         """
+        check_flags(add_special_tokens=add_special_tokens)
         allowed, disallowed = self._special_arguments(allowed_special, disallowed_special)
         ids = self._core.encode(text, allowed, disallowed)
         return self._with_template(ids) if add_special_tokens else ids
@@ -554,6 +555,7 @@ class Tokenizer:
         Raises:
             SpecialTokenError: See `encode`; one bad text fails the whole call.
         """
+        check_flags(add_special_tokens=add_special_tokens)
         allowed, disallowed = self._special_arguments(allowed_special, disallowed_special)
         check_texts("texts", texts)
         batch = self._core.encode_batch(list(texts), allowed, disallowed, check_num_threads(num_threads))

@@ -1,6 +1,7 @@
 //! The tokens that are cut out of a text as a whole, in one way of encoding: those of the text as it is and those of the
 //! normalized text.
 
+use super::WHOLE;
 use crate::cutter::Cutter;
 use crate::error::Result;
 use crate::normalizer::Normalizer;
@@ -49,11 +50,10 @@ impl Around {
         if self.normalizer.is_identity() && !self.prefix_is_normalized && !can_overlap(&early, &late) {
             early.append(&mut late);
         }
-        let (specials, early_ids) = self.find(&early, |token| token.content.clone())?;
+        let (specials, early_ids) = self.find(&early, |token| Ok(token.content.clone()))?;
         let normalized = |token: &AddedToken| {
-            let ends = crate::normalizer::Ends { begins: true, ends: true };
-            let content = self.normalizer.apply(token.content.as_bytes(), ends);
-            String::from_utf8_lossy(&content).into_owned()
+            let content = self.normalizer.apply(token.content.as_bytes(), WHOLE)?;
+            Ok(String::from_utf8_lossy(&content).into_owned())
         };
         let (late, late_ids) = self.find(&late, normalized)?;
         let cutter = Cutter {
@@ -70,12 +70,12 @@ impl Around {
     fn find(
         &self,
         tokens: &[&AddedToken],
-        text: impl Fn(&AddedToken) -> String,
+        text: impl Fn(&AddedToken) -> Result<String>,
     ) -> Result<(SpecialTokens, Arc<[u32]>)> {
         let mut seen = FxHashSet::default();
         let (mut contents, mut forms, mut ids) = (Vec::new(), Vec::new(), Vec::new());
         for token in tokens {
-            let content = text(token);
+            let content = text(token)?;
             if !content.is_empty() && seen.insert(content.clone()) {
                 contents.push(content);
                 forms.push(Form {

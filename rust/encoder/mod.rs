@@ -433,7 +433,7 @@ impl Encoder {
         if normalizer.is_identity() && added.cutter.late.is_empty() {
             return self.encode_stretch(worker, text, ends, is_first, ids, take);
         }
-        let mut text = normalizer.apply(text, ends);
+        let mut text = normalizer.apply(text, ends)?;
         if ends.begins && prefix.is_normalized() && !added.cutter.late.is_empty() {
             text.to_mut().insert(0, b' ');
             // It is there, and no stretch below begins another.

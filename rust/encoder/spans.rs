@@ -109,7 +109,7 @@ impl Encoder {
         added: &Added,
         all: &mut Located,
     ) -> Result<()> {
-        let (mut normalized, mut changed) = self.definition.pipeline.normalizer.aligned(text, ends);
+        let (mut normalized, mut changed) = self.definition.pipeline.normalizer.aligned(text, ends)?;
         let mut ends = ends;
         if ends.begins && self.definition.pipeline.prefix.is_normalized() && !added.cutter.late.is_empty() {
             normalized.insert(0, b' ');

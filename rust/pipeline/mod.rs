@@ -118,6 +118,8 @@ pub struct Source {
     pub decoder: String,
     /// `truncation` and `padding`, which concern batches for a model and are not applied.
     pub not_applied: [String; 2],
+    /// Whether spaces are written as `▁` in the vocabulary.
+    pub writes_spaces: bool,
     /// The settings of `model` but for `vocab` and `merges`, as the inside of an object.
     pub model: String,
 }

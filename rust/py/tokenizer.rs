@@ -206,8 +206,7 @@ impl Core {
     #[staticmethod]
     fn load(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
         run(py, None, |_| {
-            let (vocab, pattern) = vocab_file::load(&path)?;
-            let core = Core::build(vocab, &Pretokenizer::new(&pattern)?)?;
+            let core = Core::of(vocab_file::load(&path)?)?;
             Ok(core.read_from(vocab_file::files_of(&path)))
         })
     }
@@ -271,8 +270,7 @@ impl Core {
     }
 
     fn save(&self, py: Python<'_>, dir: PathBuf, overwrite: bool) -> PyResult<()> {
-        let pattern = self.encoder.pretokenizer().pattern();
-        run(py, None, |_| vocab_file::save(&dir, self.encoder.vocab(), pattern, existing(overwrite)))
+        run(py, None, |_| vocab_file::save(&dir, self.encoder.definition(), existing(overwrite)))
     }
 
     fn export_gpt2(&self, py: Python<'_>, dir: PathBuf) -> PyResult<()> {
@@ -444,7 +442,11 @@ impl Core {
 
     fn normalize<'py>(&self, text: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
         let bytes = text_bytes(text)?;
-        Ok(PyBytes::new(text.py(), &self.encoder.definition().pipeline.normalizer.apply(bytes, WHOLE)))
+        let normalizer = &self.encoder.definition().pipeline.normalizer;
+        Ok(PyBytes::new(
+            text.py(),
+            &run_here(text.py(), || Ok(normalizer.apply(bytes, WHOLE)?.into_owned()))?,
+        ))
     }
 
     fn tokens<'py>(&self, py: Python<'py>, ids: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyBytes>>> {

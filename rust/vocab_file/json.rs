@@ -54,6 +54,23 @@ impl<'a> Json<'a> {
         }
     }
 
+    /// The same as a value of `serde_json`.
+    pub fn to_value(&self) -> serde_json::Value {
+        use serde_json::Value;
+        match self {
+            Json::Null => Value::Null,
+            Json::Bool(b) => Value::Bool(*b),
+            Json::Number(n) => Value::from(*n),
+            Json::OtherNumber(n) => Value::from(*n),
+            Json::String(s) => Value::from(&**s),
+            Json::Pair(first, second) => Value::from(vec![*first, *second]),
+            Json::Array(items) => Value::Array(items.iter().map(Json::to_value).collect()),
+            Json::Object(entries) => Value::Object(
+                entries.iter().map(|(key, value)| (key.to_string(), value.to_value())).collect(),
+            ),
+        }
+    }
+
     /// The object that this must be; `what` names it in the error.
     pub fn object(self, path: &Path, what: &str) -> Result<Object<'a>> {
         match self {

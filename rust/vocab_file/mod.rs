@@ -37,7 +37,8 @@ pub use tiktoken::{export_tiktoken, load_tiktoken};
 use crate::{
     atomic::{self, Existing},
     error::{Error, Result},
-    vocab::{Flaw, Vocab},
+    pipeline::Definition,
+    vocab::Flaw,
 };
 use std::{
     fs::{self, File},
@@ -49,35 +50,36 @@ use std::{
 /// a device) from filling the memory.
 pub const MAX_FILE_BYTES: u64 = 1 << 30;
 
-/// Writes the four files of a tokenizer into the folder `dir`, which is made if it is not there.
+/// Writes the files of a tokenizer into the folder `dir`, which is made if it is not there.
 ///
-/// `pattern` is the pretokenizer's canonical regex. Each file appears whole; `tokenizer.json`, the one that
-/// counts, last.
+/// Each file appears whole; `tokenizer.json`, the one that counts, last. `vocab.json` and `merges.txt` are written where they
+/// can say what the tokenizer is: bytes are merged, and all have tokens.
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::VocabFile`] if the formats cannot express the tokenizer: a special token spelled
 /// like an ordinary one, ids of duplicate tokens elsewhere than the contract puts them, or a custom pattern
 /// that other libraries read otherwise; [`Error::Output`] if another tokenizer is kept. Then no file was touched.
-pub fn save(dir: &Path, vocab: &Vocab, pattern: &str, existing: Existing) -> Result<()> {
+pub fn save(dir: &Path, definition: &Definition, existing: Existing) -> Result<()> {
+    let vocab = &definition.vocab;
     let path = dir.join(huggingface::TOKENIZER);
-    let tokenizer = huggingface::write(&path, vocab, pattern)?;
-    let (vocab_json, merges_txt) = (gpt2::vocab_json(dir, vocab)?, gpt2::merges_txt(vocab));
+    let tokenizer = huggingface::write(&path, definition)?;
+    let mut files = Vec::new();
+    if vocab.characters().is_none() && vocab.missing_bytes().next().is_none() {
+        files.push((dir.join(gpt2::VOCAB), gpt2::vocab_json(dir, vocab)?));
+        files.push((dir.join(gpt2::MERGES), gpt2::merges_txt(vocab)));
+    }
+    files.push((dir.join(huggingface::CONFIG), huggingface::config(vocab)));
+    files.push((dir.join(huggingface::OWN_FILE), huggingface::own_file(definition)));
+    files.push((path, tokenizer));
     fs::create_dir_all(dir).map_err(Error::io(dir))?;
-    let config = huggingface::config(vocab);
-    let files = [
-        (dir.join(gpt2::VOCAB), vocab_json.as_bytes()),
-        (dir.join(gpt2::MERGES), merges_txt.as_bytes()),
-        (dir.join(huggingface::CONFIG), config.as_bytes()),
-        (path, tokenizer.as_bytes()),
-    ];
-    atomic::write_all(files, existing)
+    atomic::write_all(files.iter().map(|(path, text)| (path.clone(), text.as_bytes())), existing)
 }
 
 /// The files of the tokenizer that [`load`] reads at `path`, those in its folder that it passes over among them.
 #[must_use]
 pub fn files_of(path: &Path) -> Vec<PathBuf> {
     if path.is_dir() {
-        [huggingface::TOKENIZER, huggingface::CONFIG, gpt2::VOCAB, gpt2::MERGES]
+        [huggingface::TOKENIZER, huggingface::CONFIG, huggingface::OWN_FILE, gpt2::VOCAB, gpt2::MERGES]
             .map(|name| path.join(name))
             .into()
     } else {
@@ -85,20 +87,17 @@ pub fn files_of(path: &Path) -> Vec<PathBuf> {
     }
 }
 
-/// Reads a `tokenizer.json`, or the one in a folder: a vocabulary and the regex of its pretokenizer.
+/// Reads a `tokenizer.json`, or the one in a folder.
 ///
-/// The other files of a folder are not read. A file without a digest, which other libraries wrote, is taken
+/// The other files of a folder are not read, but for ours. A file without a digest, which other libraries wrote, is taken
 /// as it is.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::VocabFile`] if it is not a byte-level BPE `tokenizer.json`, has a feature that
+/// [`Error::Io`]; [`Error::VocabFile`] if it is no BPE `tokenizer.json`, has a feature that
 /// changes ids, breaks a rule of [`crate::vocab`], or does not match its digest.
-pub fn load(path: &Path) -> Result<(Vocab, String)> {
-    if !path.is_dir() {
-        return huggingface::parse(path, &read_text(path)?);
-    }
-    let file = path.join(huggingface::TOKENIZER);
-    if !file.exists() {
+pub fn load(path: &Path) -> Result<Definition> {
+    let file = if path.is_dir() { path.join(huggingface::TOKENIZER) } else { path.into() };
+    if path.is_dir() && !file.exists() {
         let pair = path.join(gpt2::VOCAB).exists() && path.join(gpt2::MERGES).exists();
         let reason = if pair {
             "the folder has vocab.json and merges.txt but no tokenizer.json; read the pair as GPT-2 files, with the pattern and special tokens given"
@@ -107,24 +106,27 @@ pub fn load(path: &Path) -> Result<(Vocab, String)> {
         };
         return refuse(path, None, reason);
     }
-    huggingface::parse(&file, &read_text(&file)?)
+    let own = file.with_file_name(huggingface::OWN_FILE);
+    let own = if own.exists() { Some(read_text(&own)?) } else { None };
+    huggingface::parse(&file, &read_text(&file)?, own.as_deref())
 }
 
-/// The text of a `tokenizer.json`, without a file: what a pickle carries.
+/// The texts of a `tokenizer.json` and of `tinybpe.json`, without files.
 ///
 /// # Errors
 /// [`Error::VocabFile`] as [`save`].
-pub fn to_json(vocab: &Vocab, pattern: &str) -> Result<String> {
-    huggingface::write(Path::new(huggingface::TOKENIZER), vocab, pattern)
+pub fn to_json(definition: &Definition) -> Result<[String; 2]> {
+    let text = huggingface::write(Path::new(huggingface::TOKENIZER), definition)?;
+    Ok([text, huggingface::own_file(definition)])
 }
 
-/// Reads the text of a `tokenizer.json`.
+/// Reads the text of a `tokenizer.json`, perhaps with that of `tinybpe.json`.
 ///
 /// # Errors
 /// [`Error::VocabFile`] as [`load`].
-pub fn from_json(bytes: Vec<u8>) -> Result<(Vocab, String)> {
+pub fn from_json(bytes: Vec<u8>, own: Option<&str>) -> Result<Definition> {
     let path = Path::new(huggingface::TOKENIZER);
-    huggingface::parse(path, &decode(path, bytes)?)
+    huggingface::parse(path, &decode(path, bytes)?, own)
 }
 
 fn refuse<T>(path: &Path, line: Option<usize>, reason: impl Into<String>) -> Result<T> {

@@ -3,11 +3,11 @@
 //! In GPT-2's characters two tokens side by side are spelled like their bytes side by side, so a merge is resolved by look-ups
 //! of text, on all cores, and no merge's bytes are put together. A file may have half a million merges.
 
-use super::ByteChars;
 use crate::{
+    error::Error,
     piece_key::{SHORT, Seed, short_key},
     threads::share,
-    vocab::{Flaw, Merge, Vocab, id_of_merge},
+    vocab::{Flaw, Merge, Vocab, id_of_merge, show},
 };
 use rustc_hash::FxHashSet;
 use std::{
@@ -68,20 +68,33 @@ pub fn build(
     vocab_size: u64,
 ) -> Result<Vocab, Flaw> {
     let Some(resolved) = resolve(entries, merges) else {
-        // The vocabulary's own check names the merge.
-        let chars = ByteChars::new();
-        let bytes = |text: &str| chars.bytes(text).unwrap_or_default();
-        let merges: Vec<_> = merges.iter().map(|(left, right)| (bytes(left), bytes(right))).collect();
-        let tokens = tokens.into_iter().map(|(id, bytes)| (id, bytes.to_vec())).collect();
-        return Vocab::build(tokens, &merges, specials);
+        return Err(unresolved(entries, merges));
     };
     let holes = find_holes(&tokens, &resolved, taken, vocab_size);
     tokens.extend(holes);
     Vocab::build_by_ids(tokens, resolved, Vec::new(), specials)
 }
 
+/// The first merge of which a part or the result is no token.
+pub fn unresolved(entries: &Entries<'_>, merges: &[(&str, &str)]) -> Flaw {
+    let mut all = merges.iter().enumerate().flat_map(|(k, &(left, right))| {
+        let parts = [
+            ("left part", left.to_owned()),
+            ("right part", right.to_owned()),
+            ("result", [left, right].concat()),
+        ];
+        parts.map(|(what, text)| (k, left, right, what, text))
+    });
+    let Some((k, left, right, what, text)) = all.find(|(.., text)| entries.id_of(text).is_none()) else {
+        return Error::Vocab("a merge is of no tokens".into()).into();
+    };
+    let [left, right, text] = [left, right, &text].map(|text| show(text.as_bytes()));
+    let reason = format!("merge {k} ({left} + {right}): the {what} {text} is not a token of the vocabulary");
+    Flaw { merge: Some(k), error: Error::Vocab(reason) }
+}
+
 /// `None` if a part or a result is no token.
-fn resolve(entries: &Entries<'_>, merges: &[(&str, &str)]) -> Option<Vec<Merge>> {
+pub fn resolve(entries: &Entries<'_>, merges: &[(&str, &str)]) -> Option<Vec<Merge>> {
     let parts = share(merges.len(), MERGES_TAKEN, |range| {
         let mut joined = String::new();
         // Most merges make the same token as the one before, or the next in the file.

@@ -1,0 +1,181 @@
+//! `tokenizer.json` of Hugging Face for BPE, and what stands beside it.
+//!
+//! The format describes far more than BPE. What a file asks for is carried out ([`crate::pipeline`]), or refused by name where
+//! it is not known here: passing over it could mean other ids than the library's. `truncation` and `padding` concern batches for a
+//! model; they are kept and not applied.
+//!
+//! **Spaces.** SentencePiece's vocabularies write spaces as `▁`, and their files replace the spaces of a text by it. Here the
+//! vocabulary is turned round instead: its tokens have spaces, and a `▁` in text becomes a space. So most texts need no copy, and
+//! tokens are the bytes of the text.
+//!
+//! Beside the file stands ours, `tinybpe.json`, with a digest of all that decides ids, so that a flipped bit or an edit by hand
+//! is refused instead of giving other ids. Files of our own up to version 0.1 have it as a key of `model`.
+
+mod added_tokens;
+mod decoder;
+mod model;
+mod normalizer;
+mod oniguruma;
+mod own;
+mod post_processor;
+mod pre_tokenizer;
+mod write;
+
+use super::{json::Json, refuse};
+use crate::{
+    error::Result,
+    normalizer::Normalizer,
+    pipeline::{Definition, Pipeline, Prefix, PrefixPlace, Source},
+    pretokenizer::Pretokenizer,
+    vocab::{Vocab, show},
+};
+use own::Own;
+pub use own::{FILE as OWN_FILE, own_file};
+use serde_json::Value;
+use std::path::Path;
+pub use write::{config, write};
+
+pub const TOKENIZER: &str = "tokenizer.json";
+pub const CONFIG: &str = "tokenizer_config.json";
+/// A text that is not split is one piece.
+const ONE_PIECE: &str = "(?s:.)+";
+/// Words of a vocabulary in which no token holds a space behind another character: no merge crosses from a word to the space
+/// before the next.
+const WORDS: &str = " *[^ ]+| +";
+
+/// The file that messages name.
+struct File<'a> {
+    path: &'a Path,
+}
+
+/// Reads the text of a `tokenizer.json`; `path` is for messages, `own` the text of the file of ours beside it.
+pub fn parse(path: &Path, text: &str, own: Option<&str>) -> Result<Definition> {
+    let file = File { path };
+    let (mut model, mut added) = (None, Vec::new());
+    let mut source = Source::default();
+    let mut sections = [(); 4].map(|()| Value::Null);
+    for (key, value) in Json::parse(path, text)?.object(path, "the file")? {
+        let mut section = |index: usize, text: &mut String| {
+            sections[index] = value.to_value();
+            *text = sections[index].to_string();
+        };
+        match &key[..] {
+            "version" => match value {
+                // 2.0 is what version 1.0 of the library writes: merges as pairs, the rest as before.
+                Json::String(version) if version == "1.0" || version == "2.0" => {}
+                other => {
+                    return file.refuse(format!(
+                        "the format's version is {}; this build reads \"1.0\" and \"2.0\"",
+                        other.kind()
+                    ));
+                }
+            },
+            "truncation" => source.not_applied[0] = value.to_value().to_string(),
+            "padding" => source.not_applied[1] = value.to_value().to_string(),
+            "normalizer" => section(0, &mut source.normalizer),
+            "pre_tokenizer" => section(1, &mut source.pre_tokenizer),
+            "post_processor" => section(2, &mut source.post_processor),
+            "decoder" => section(3, &mut source.decoder),
+            "added_tokens" => added = file.added_tokens(value)?,
+            "model" => model = Some(file.model(value.object(path, "`model`")?)?),
+            _ => return file.feature(&key, &value, "no such key is"),
+        }
+    }
+    let Some(model) = model else {
+        return file.refuse("there is no `model`, so this is not a tokenizer.json");
+    };
+    let own = match own {
+        Some(text) => Some(Own::parse(path, text)?),
+        None => model.own.clone(),
+    };
+    let [normalizer, pre_tokenizer, post_processor, decoder] = &sections;
+    let normalizing = normalizer::parse(normalizer).or_else(|reason| file.refuse(reason))?;
+    let splitting = pre_tokenizer::parse(pre_tokenizer, normalizing.writes_spaces)
+        .or_else(|reason| file.refuse(reason))?;
+    let template = post_processor::parse(post_processor).or_else(|reason| file.refuse(reason))?;
+    let strips_prefix = decoder::strips_prefix(decoder).or_else(|reason| file.refuse(reason))?;
+    let is_byte_level = splitting.is_byte_level
+        || !splitting.writes_spaces && !model.byte_fallback && has_byte_level(decoder);
+    let mut steps = normalizing.steps;
+    if splitting.writes_spaces && !normalizing.writes_spaces {
+        let wanted = crate::normalizer::Wanted::Text(pre_tokenizer::SPACE.into());
+        steps.push(crate::normalizer::Step::Replace { wanted, content: " ".into() });
+    }
+    source.model = model.settings.clone();
+    source.writes_spaces = splitting.writes_spaces;
+    let prefix = match (normalizing.has_prefix, splitting.prefix) {
+        (false, prefix) => prefix,
+        (true, Prefix { place: PrefixPlace::Never, .. }) => {
+            Prefix { place: PrefixPlace::Each, unless_space: false }
+        }
+        (true, _) => {
+            return file.refuse(
+                "both `normalizer` and `pre_tokenizer` put a space before text, which is not supported",
+            );
+        }
+    };
+    let vocab = if is_byte_level {
+        file.byte_level_vocab(&model, &added, own.as_ref())?
+    } else {
+        file.character_vocab(&model, &added, splitting.writes_spaces)?
+    };
+    let unknown = if vocab.missing_bytes().next().is_some() { model.unknown_id() } else { None };
+    let pattern = match &splitting.regexes[..] {
+        [] if !is_byte_level && are_words(&vocab) => WORDS.to_owned(),
+        [] => ONE_PIECE.to_owned(),
+        regexes => Pretokenizer::sequence(regexes)?.pattern().to_owned(),
+    };
+    let pipeline = Pipeline {
+        normalizer: Normalizer::new(steps)
+            .or_else(|reason| file.refuse(format!("`normalizer`: {reason}")))?,
+        prefix,
+        whole_pieces: model.ignore_merges,
+        added,
+        template,
+        unknown,
+        fuse_unknown: unknown.is_some() && model.fuse_unknown,
+        strips_prefix,
+        source: Some(source),
+    };
+    let definition = Definition { vocab, pattern, pipeline };
+    if own.is_some_and(|own| own.sha256 != definition.sha256()) {
+        return file.refuse(format!(
+            "the tokenizer is not the one that was saved: its digest differs from the one in {OWN_FILE}, or in `model.{}` of an older file. \
+             The file is damaged, or was edited; restore it, or remove {OWN_FILE} if the edit is meant",
+            own::KEY
+        ));
+    }
+    Ok(definition)
+}
+
+/// Whether no token holds a space behind another character.
+fn are_words(vocab: &Vocab) -> bool {
+    let crosses = |bytes: &[u8]| bytes.windows(2).any(|pair| pair[0] != b' ' && pair[1] == b' ');
+    !vocab.tokens().any(|(id, bytes)| vocab.is_ordinary(id) && crosses(bytes))
+}
+
+fn has_byte_level(decoder: &Value) -> bool {
+    let is_byte_level = |step: &Value| step["type"] == "ByteLevel";
+    is_byte_level(decoder)
+        || decoder["decoders"].as_array().is_some_and(|steps| steps.iter().any(is_byte_level))
+}
+
+impl File<'_> {
+    fn refuse<T>(&self, reason: impl Into<String>) -> Result<T> {
+        refuse(self.path, None, reason)
+    }
+
+    fn feature<T>(&self, name: &str, value: &Json, supported: &str) -> Result<T> {
+        let kind = match value {
+            Json::Object(entries) => match entries.iter().find(|e| e.0 == "type") {
+                Some((_, Json::String(name))) => format!("of type {}", show(name.as_bytes())),
+                _ => value.kind(),
+            },
+            _ => value.kind(),
+        };
+        self.refuse(format!(
+            "`{name}` is {kind}, which can change ids and is not supported: {supported}",
+            name = name.escape_debug()
+        ))
+    }
+}

@@ -1,0 +1,65 @@
+//! `tinybpe.json`: what only this library has to say of a tokenizer. Others pass over the file.
+
+use super::super::{
+    json::{Json, Object},
+    refuse,
+};
+use crate::{error::Result, pipeline::Definition};
+use serde_json::json;
+use std::{collections::HashMap, path::Path};
+
+/// Its name.
+pub const FILE: &str = "tinybpe.json";
+/// The key of `model` that had the same in older files.
+pub const KEY: &str = "tinybpe";
+/// Versions that this build reads: a later one may mean something that it does not know.
+const VERSIONS: [u64; 2] = [1, 2];
+
+/// What it says.
+#[derive(Clone, Debug)]
+pub struct Own {
+    /// The highest id plus one: an id at the end may have no entry in the JSON.
+    pub vocab_size: u64,
+    /// The digest of all that decides ids.
+    pub sha256: String,
+}
+
+impl Own {
+    pub fn parse(path: &Path, text: &str) -> Result<Self> {
+        let path = path.with_file_name(FILE);
+        Self::read(&path, "the file", Json::parse(&path, text)?.object(&path, "the file")?)
+    }
+
+    /// Reads the entries; `what` names them.
+    pub fn read(path: &Path, what: &str, entries: Object) -> Result<Self> {
+        let entries: HashMap<_, _> = entries.into_iter().collect();
+        match entries.get("version") {
+            Some(Json::Number(version)) if VERSIONS.contains(version) => {}
+            version => {
+                let version = version.map_or("none".into(), Json::kind);
+                return refuse(
+                    path,
+                    None,
+                    format!("{what} has version {version}; this build reads versions 1 and 2"),
+                );
+            }
+        }
+        match (entries.get("vocab_size"), entries.get("sha256"), entries.len()) {
+            (Some(Json::Number(vocab_size)), Some(Json::String(sha256)), 3) => {
+                Ok(Own { vocab_size: *vocab_size, sha256: sha256.to_string() })
+            }
+            _ => refuse(
+                path,
+                None,
+                format!("{what} must have `version`, `vocab_size` and `sha256` alone; it is damaged"),
+            ),
+        }
+    }
+}
+
+/// The text of the file.
+pub fn own_file(definition: &Definition) -> String {
+    let own =
+        json!({"version": 2, "vocab_size": definition.vocab.vocab_size(), "sha256": definition.sha256()});
+    format!("{own:#}\n")
+}

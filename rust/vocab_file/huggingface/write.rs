@@ -1,0 +1,213 @@
+//! The texts of `tokenizer.json` and `tokenizer_config.json`.
+//!
+//! What is written for a tokenizer that was trained here, and why so (checked with `tokenizers` 0.23 and `transformers` 5):
+//! * GPT-2's pattern as a bare `ByteLevel`, since some readers know it in that form only; others as `Split` +
+//!   `ByteLevel`.
+//! * Special tokens also in `model.vocab`: the library takes an added token's id from there, and otherwise
+//!   numbers it by the *count* of entries, which in a vocabulary with holes is the id of another token.
+//! * `PreTrainedTokenizerFast` as the class: under `GPT2Tokenizer`, `transformers` 5 replaces the pattern.
+//!
+//! One that was read from such a file is written as that said it.
+
+use super::super::{
+    ByteChars,
+    gpt2::{json_entries, quote},
+    refuse,
+};
+use super::oniguruma::read_otherwise;
+use super::{own_file, parse, pre_tokenizer::SPACE};
+use crate::{
+    error::Result,
+    pipeline::{Definition, Source},
+    pretokenizer::Pretokenizer,
+    vocab::{Vocab, show},
+};
+use std::{fmt::Write as _, path::Path};
+
+const END_OF_TEXT: &str = "<|endoftext|>";
+
+/// The text of `tokenizer.json`, read back and found to be the same tokenizer. `path` is for messages.
+pub fn write(path: &Path, definition: &Definition) -> Result<String> {
+    let vocab = &definition.vocab;
+    if vocab.has_shared_ranks() {
+        let reason = "the format ranks each merge apart, and merges of this tokenizer share a rank, so ids would differ; keep the file that it was read from";
+        return refuse(path, None, reason);
+    }
+    if definition.pipeline.source.is_none() {
+        if !definition.pipeline.is_plain() && !definition.pipeline.whole_pieces {
+            return refuse(
+                path,
+                None,
+                "the format of the tokenizer's origin says what this one does not know how to say; keep the file that it was read from",
+            );
+        }
+        for regex in Pretokenizer::new(&definition.pattern)?.regexes() {
+            if let Some(construct) = read_otherwise(regex) {
+                let reason = format!(
+                    "the pattern `{regex}` cannot be saved: {construct}, so Hugging Face's regex engine would split text otherwise; \
+                     write the pattern without it"
+                );
+                return refuse(path, None, reason);
+            }
+        }
+    }
+    let text = compose(path, definition)?;
+    let read = parse(path, &text, Some(&own_file(definition)))?;
+    let same_steps = read.sha256() == definition.sha256();
+    if same_steps && (&read.vocab, &read.pattern) == (vocab, &definition.pattern) {
+        return Ok(text);
+    }
+    let reason = match vocab.duplicates().next() {
+        Some((id, bytes)) => format!(
+            "ids {} and {id} are both {}, and the format keeps such a pair only where bytes have ids 0 to 255 and merge k makes id 256 + k",
+            vocab.id_of(bytes).unwrap_or_default(),
+            show(bytes)
+        ),
+        None => "the format gives back another tokenizer; please report this with the vocabulary".into(),
+    };
+    refuse(path, None, reason)
+}
+
+fn compose(path: &Path, definition: &Definition) -> Result<String> {
+    let own;
+    let source = match &definition.pipeline.source {
+        Some(source) => source,
+        None => {
+            own = own_source(definition)?;
+            &own
+        }
+    };
+    let vocab = &definition.vocab;
+    let added: Vec<String> = definition
+        .pipeline
+        .added
+        .iter()
+        .map(|token| {
+            format!(
+                r#"    {{"id": {}, "content": {}, "single_word": {}, "lstrip": {}, "rstrip": {}, "normalized": {}, "special": {}}}"#,
+                token.id,
+                quote(&token.content),
+                token.single_word,
+                token.lstrip,
+                token.rstrip,
+                token.normalized,
+                token.special
+            )
+        })
+        .collect();
+    let spell = |bytes: &[u8]| {
+        let text = String::from_utf8_lossy(bytes);
+        if source.writes_spaces { text.replace(' ', SPACE) } else { text.into_owned() }
+    };
+    let chars = ByteChars::new();
+    let of_characters = vocab.characters();
+    let entries = match of_characters {
+        None => json_entries(path, vocab)?,
+        Some(characters) => {
+            let spelled = |(id, bytes): (u32, &[u8])| {
+                let text = if characters.is_byte(id) {
+                    format!("<0x{:02X}>", bytes[0])
+                } else if vocab.is_special(id) {
+                    String::from_utf8_lossy(bytes).into_owned()
+                } else {
+                    spell(bytes)
+                };
+                (id, text)
+            };
+            vocab.tokens().map(spelled).collect()
+        }
+    };
+    let entries: Vec<String> =
+        entries.iter().map(|(id, text)| format!("      {}: {id}", quote(text))).collect();
+    let merges: Vec<String> = vocab
+        .merges()
+        .iter()
+        .map(|merge| {
+            let (left, right) = vocab.parts(*merge);
+            let text = |bytes| if of_characters.is_some() { spell(bytes) } else { chars.text(bytes) };
+            format!("      [{}, {}]", quote(&text(left)), quote(&text(right)))
+        })
+        .collect();
+    let list = |open: char, lines: &[String], indent: &str, close: char| match lines {
+        [] => format!("{open}{close}"),
+        _ => format!("{open}\n{}\n{indent}{close}", lines.join(",\n")),
+    };
+    let or_null = |text: &str| if text.is_empty() { "null".to_owned() } else { text.to_owned() };
+    Ok(format!(
+        r#"{{
+  "version": "1.0",
+  "truncation": {truncation},
+  "padding": {padding},
+  "added_tokens": {added},
+  "normalizer": {normalizer},
+  "pre_tokenizer": {pre_tokenizer},
+  "post_processor": {post_processor},
+  "decoder": {decoder},
+  "model": {{
+    {model},
+    "vocab": {entries},
+    "merges": {merges}
+  }}
+}}
+"#,
+        truncation = or_null(&source.not_applied[0]),
+        padding = or_null(&source.not_applied[1]),
+        added = list('[', &added, "  ", ']'),
+        normalizer = or_null(&source.normalizer),
+        pre_tokenizer = or_null(&source.pre_tokenizer),
+        post_processor = or_null(&source.post_processor),
+        decoder = or_null(&source.decoder),
+        model = source.model,
+        entries = list('{', &entries, "    ", '}'),
+        merges = list('[', &merges, "    ", ']'),
+    ))
+}
+
+/// What the file says of a tokenizer that was trained here, or read from tiktoken's ranks.
+fn own_source(definition: &Definition) -> Result<Source> {
+    let byte_level = |prefix: bool, regex: bool| {
+        format!(
+            r#"{{"type": "ByteLevel", "add_prefix_space": {prefix}, "trim_offsets": true, "use_regex": {regex}}}"#
+        )
+    };
+    let pretokenizer = Pretokenizer::new(&definition.pattern)?;
+    let pre_tokenizer = if pretokenizer.name() == Some("gpt2") {
+        byte_level(false, true)
+    } else {
+        let split = |regex: &String| {
+            format!(
+                "    {{\"type\": \"Split\", \"pattern\": {{\"Regex\": {}}}, \"behavior\": \"Isolated\", \"invert\": false}},\n",
+                quote(regex)
+            )
+        };
+        let splits: String = pretokenizer.regexes().iter().map(split).collect();
+        let last = byte_level(false, false);
+        format!("{{\"type\": \"Sequence\", \"pretokenizers\": [\n{splits}    {last}\n  ]}}")
+    };
+    let model = format!(
+        r#""type": "BPE",
+    "dropout": null,
+    "unk_token": null,
+    "continuing_subword_prefix": null,
+    "end_of_word_suffix": null,
+    "fuse_unk": false,
+    "byte_fallback": false,
+    "ignore_merges": {}"#,
+        definition.pipeline.whole_pieces
+    );
+    Ok(Source { pre_tokenizer, decoder: byte_level(true, true), model, ..Source::default() })
+}
+
+/// The text of `tokenizer_config.json`.
+pub fn config(vocab: &Vocab) -> String {
+    let mut text = String::from("{\n  \"tokenizer_class\": \"PreTrainedTokenizerFast\",\n");
+    if vocab.special_id(END_OF_TEXT).is_some() {
+        for role in ["bos_token", "eos_token"] {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "  \"{role}\": \"{END_OF_TEXT}\",");
+        }
+    }
+    // The number is transformers' own for "no limit": 10^30 as a 64-bit float.
+    text.push_str("  \"clean_up_tokenization_spaces\": false,\n  \"model_max_length\": 1000000000000000019884624838656\n}\n");
+    text
+}
