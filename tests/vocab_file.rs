@@ -6,7 +6,9 @@ use std::{
     fs,
     path::{Path, PathBuf},
 };
-use tinybpe::{Error, Pretokenizer, Vocab, atomic::Existing, naive, vocab::MAX_TOKEN_BYTES, vocab_file};
+use tinybpe::{
+    Error, Pretokenizer, Result, Vocab, atomic::Existing, naive, pipeline::Definition, vocab::MAX_TOKEN_BYTES, vocab_file,
+};
 
 const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
 const CUSTOM: &str = r"\p{L}{1,3}|[^\p{L}]+";
@@ -34,25 +36,33 @@ fn small() -> Vocab {
     Vocab::from_merges(&merges, &strings(&[END, "a \"b\"\n\\\u{0}世"])).unwrap()
 }
 
+fn save(dir: &Path, vocab: &Vocab, pattern: &str) -> Result<()> {
+    vocab_file::save(dir, &Definition::new(vocab.clone(), pattern), Existing::Replace)
+}
+
+fn load(path: &Path) -> Result<(Vocab, String)> {
+    vocab_file::load(path).map(|definition| (definition.vocab, definition.pattern))
+}
+
 fn refusal(path: &Path) -> String {
-    match vocab_file::load(path) {
+    match load(path) {
         Err(e @ Error::VocabFile { .. }) => e.to_string(),
         other => panic!("{other:?}"),
     }
 }
 
 #[test]
-fn small_folder_holds_four_files_and_comes_back() {
+fn small_folder_holds_five_files_and_comes_back() {
     let dir = tempfile::tempdir().unwrap();
     let vocab = small();
     assert_eq!(vocab.duplicates().collect::<Vec<_>>(), [(259, &b"abc"[..])]);
     for pattern in [GPT2, CUSTOM] {
-        vocab_file::save(dir.path(), &vocab, pattern, Existing::Replace).unwrap();
+        save(dir.path(), &vocab, pattern).unwrap();
         let mut names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|f| f.unwrap().file_name()).collect();
         names.sort();
-        assert_eq!(names, ["merges.txt", "tokenizer.json", "tokenizer_config.json", "vocab.json"]);
+        assert_eq!(names, ["merges.txt", "tinybpe.json", "tokenizer.json", "tokenizer_config.json", "vocab.json"]);
         for path in [dir.path().to_path_buf(), dir.path().join("tokenizer.json")] {
-            assert_eq!(vocab_file::load(&path).unwrap(), (vocab.clone(), pattern.to_owned()));
+            assert_eq!(load(&path).unwrap(), (vocab.clone(), pattern.to_owned()));
         }
     }
     let merges = fs::read_to_string(dir.path().join("merges.txt")).unwrap();
@@ -71,11 +81,11 @@ fn special_token_that_spells_a_token_is_refused_before_any_file_is_written() {
     for special in ["a", "ab", "\u{120}"] {
         let vocab = Vocab::from_merges(&[(97, 98)], &strings(&[special])).unwrap();
         let error =
-            vocab_file::save(&dir.path().join("x"), &vocab, GPT2, Existing::Replace).unwrap_err().to_string();
+            save(&dir.path().join("x"), &vocab, GPT2).unwrap_err().to_string();
         assert!(error.contains(&format!("`{special}` is spelled like")), "{error}");
     }
     let vocab = Vocab::from_merges(&[], &[]).unwrap();
-    let error = vocab_file::save(&dir.path().join("x"), &vocab, r"\p{N}{1,3}+|.", Existing::Replace)
+    let error = save(&dir.path().join("x"), &vocab, r"\p{N}{1,3}+|.")
         .unwrap_err()
         .to_string();
     assert!(error.contains("possessive"), "{error}");
@@ -87,9 +97,10 @@ fn special_token_that_spells_a_token_is_refused_before_any_file_is_written() {
 #[test]
 fn every_truncation_and_bit_flip_is_refused_or_harmless() {
     let whole = (small(), CUSTOM.to_owned());
-    let bytes = vocab_file::to_json(&whole.0, CUSTOM).unwrap().into_bytes();
-    let check = |damaged: &[u8], what: &str, at: usize| match vocab_file::from_json(damaged.to_vec()) {
-        Ok(loaded) => assert_eq!(loaded, whole, "{what} {at}"),
+    let [text, own] = vocab_file::to_json(&Definition::new(whole.0.clone(), CUSTOM)).unwrap();
+    let bytes = text.into_bytes();
+    let check = |damaged: &[u8], what: &str, at: usize| match vocab_file::from_json(damaged.to_vec(), Some(&own)) {
+        Ok(loaded) => assert_eq!((loaded.vocab, loaded.pattern), whole, "{what} {at}"),
         Err(error) => assert!(matches!(error, Error::VocabFile { .. }), "{what} {at}: {error}"),
     };
     for len in 0..bytes.len() {
@@ -149,7 +160,7 @@ fn damage_to_gpt2_and_tiktoken_files_never_panics() {
 fn line_ends_and_byte_order_marks_are_accepted() {
     let dir = tempfile::tempdir().unwrap();
     let vocab = Vocab::from_merges(&[(97, 98), (256, 99), (13, 10)], &[]).unwrap();
-    vocab_file::save(dir.path(), &vocab, GPT2, Existing::Replace).unwrap();
+    save(dir.path(), &vocab, GPT2).unwrap();
     let tiktoken = dir.path().join("x.tiktoken");
     vocab_file::export_tiktoken(&tiktoken, &vocab, Existing::Replace).unwrap();
     for name in ["tokenizer.json", "vocab.json", "merges.txt", "x.tiktoken"] {
@@ -163,7 +174,7 @@ fn line_ends_and_byte_order_marks_are_accepted() {
             text.strip_prefix("#version: 0.2\n").unwrap_or(&text).into(),
         ] {
             fs::write(&path, edited).unwrap();
-            assert_eq!(vocab_file::load(dir.path()).unwrap().0, vocab, "{name}");
+            assert_eq!(load(dir.path()).unwrap().0, vocab, "{name}");
             let (json, merges) = (dir.path().join("vocab.json"), dir.path().join("merges.txt"));
             assert_eq!(vocab_file::load_gpt2(&json, &merges, &[]).unwrap(), vocab, "{name}");
             assert_eq!(vocab_file::load_tiktoken(&tiktoken, &[]).unwrap(), vocab, "{name}");
@@ -177,7 +188,7 @@ fn line_ends_and_byte_order_marks_are_accepted() {
 #[test]
 fn other_files_and_features_are_refused_by_name() {
     let dir = tempfile::tempdir().unwrap();
-    vocab_file::save(dir.path(), &small(), GPT2, Existing::Replace).unwrap();
+    save(dir.path(), &small(), GPT2).unwrap();
     let path = dir.path().join("tokenizer.json");
     let text = fs::read_to_string(&path).unwrap();
     let changes = [
@@ -250,14 +261,14 @@ fn other_files_and_features_are_refused_by_name() {
     }
     fs::remove_file(&path).unwrap();
     assert!(refusal(dir.path()).contains("vocab.json and merges.txt but no tokenizer.json"));
-    assert!(matches!(vocab_file::load(&path), Err(Error::Io { path: p, .. }) if p == path));
+    assert!(matches!(load(&path), Err(Error::Io { path: p, .. }) if p == path));
 }
 
 /// A splitter that leaves things out is refused unless its pattern leaves nothing.
 #[test]
 fn splitters_are_read_exactly() {
     let dir = tempfile::tempdir().unwrap();
-    vocab_file::save(dir.path(), &small(), CUSTOM, Existing::Replace).unwrap();
+    save(dir.path(), &small(), CUSTOM).unwrap();
     let path = dir.path().join("tokenizer.json");
     let text = fs::read_to_string(&path).unwrap().replacen("\"tinybpe\": {", "\"x\": {", 1);
     let text = text.lines().filter(|l| !l.contains("\"x\": {")).collect::<Vec<_>>().join("\n");
@@ -282,13 +293,13 @@ fn splitters_are_read_exactly() {
         1,
     );
     fs::write(&path, sequence).unwrap();
-    let (vocab, pattern) = vocab_file::load(dir.path()).unwrap();
+    let (vocab, pattern) = load(dir.path()).unwrap();
     let pretokenizer = Pretokenizer::new(&pattern).unwrap();
     assert_eq!(pretokenizer.regexes(), [r"\p{N}", CUSTOM, Pretokenizer::new("gpt2").unwrap().pattern()]);
-    vocab_file::save(dir.path(), &vocab, &pattern, Existing::Replace).unwrap();
-    assert_eq!(vocab_file::load(dir.path()).unwrap(), (vocab, pattern));
+    save(dir.path(), &vocab, &pattern).unwrap();
+    assert_eq!(load(dir.path()).unwrap(), (vocab, pattern));
     fs::write(&path, text).unwrap();
-    assert_eq!(vocab_file::load(dir.path()).unwrap(), (small(), CUSTOM.to_owned()));
+    assert_eq!(load(dir.path()).unwrap(), (small(), CUSTOM.to_owned()));
 }
 
 // fault: V2
@@ -375,8 +386,8 @@ fn tiktoken_export_refuses_what_ranks_cannot_say() {
     let error = vocab_file::export_tiktoken(&path, &vocab, Existing::Replace).unwrap_err().to_string();
     assert!(error.contains("merge 0"), "{error}");
     assert!(!path.exists());
-    vocab_file::save(dir.path(), &vocab, GPT2, Existing::Replace).unwrap();
-    assert_eq!(vocab_file::load(dir.path()).unwrap().0, vocab);
+    save(dir.path(), &vocab, GPT2).unwrap();
+    assert_eq!(load(dir.path()).unwrap().0, vocab);
 }
 
 // fault: V3
@@ -396,11 +407,11 @@ fn exponential_tokens_are_refused_before_they_are_made() {
 #[test]
 fn ignore_merges_is_allowed_where_it_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    vocab_file::save(dir.path(), &small(), GPT2, Existing::Replace).unwrap();
+    save(dir.path(), &small(), GPT2).unwrap();
     let path = dir.path().join("tokenizer.json");
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, text.replace("\"ignore_merges\": false", "\"ignore_merges\": true")).unwrap();
-    assert_eq!(vocab_file::load(&path).unwrap().0, small());
+    assert_eq!(load(&path).unwrap().0, small());
     let text = text.replace("\"ignore_merges\": false", "\"ignore_merges\": true");
     fs::write(&path, text.replace("\"abcd\": 260", "\"abcd\": 260, \"abce\": 270")).unwrap();
     let error = refusal(&path);
@@ -411,14 +422,14 @@ fn ignore_merges_is_allowed_where_it_changes_nothing() {
 #[test]
 fn failing_to_save_keeps_the_old_tokenizer() {
     let dir = tempfile::tempdir().unwrap();
-    vocab_file::save(dir.path(), &small(), GPT2, Existing::Replace).unwrap();
+    save(dir.path(), &small(), GPT2).unwrap();
     let other = Vocab::from_merges(&[(97, 98)], &[]).unwrap();
     // A folder in the place of a file stops the saving before the last file.
     fs::remove_file(dir.path().join("tokenizer_config.json")).unwrap();
     fs::create_dir(dir.path().join("tokenizer_config.json")).unwrap();
-    let error = vocab_file::save(dir.path(), &other, GPT2, Existing::Replace).unwrap_err();
+    let error = save(dir.path(), &other, GPT2).unwrap_err();
     assert!(matches!(&error, Error::Io { path, .. } if path.ends_with("tokenizer_config.json")), "{error}");
-    assert_eq!(vocab_file::load(dir.path()).unwrap(), (small(), GPT2.to_owned()));
+    assert_eq!(load(dir.path()).unwrap(), (small(), GPT2.to_owned()));
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 4);
 }
 
@@ -453,8 +464,8 @@ proptest! {
 
         let dir = tempfile::tempdir().unwrap();
         for vocab in [ours, theirs] {
-            vocab_file::save(dir.path(), &vocab, pattern, Existing::Replace).unwrap();
-            let (loaded, loaded_pattern) = vocab_file::load(dir.path()).unwrap();
+            save(dir.path(), &vocab, pattern).unwrap();
+            let (loaded, loaded_pattern) = load(dir.path()).unwrap();
             prop_assert_eq!(loaded.sha256(pattern), vocab.sha256(pattern));
             prop_assert_eq!(&loaded, &vocab);
             prop_assert_eq!(loaded_pattern, pattern);
@@ -477,7 +488,7 @@ proptest! {
         let path = dir.path().join("x");
         for text in [text, lines] {
             fs::write(&path, &text).unwrap();
-            prop_assert!(vocab_file::load(&path).is_err());
+            prop_assert!(load(&path).is_err());
             prop_assert!(vocab_file::load_tiktoken(&path, &[]).is_err());
             prop_assert!(vocab_file::load_gpt2(&path, &path, &[]).is_err());
         }

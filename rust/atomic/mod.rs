@@ -202,7 +202,7 @@ mod tests {
     use super::*;
     use crate::reader::Inputs;
     use crate::token_file::{self, Options};
-    use crate::{Encoder, Monitor, Pretokenizer, Vocab, WordCounts, vocab_file};
+    use crate::{Encoder, Monitor, Pretokenizer, Vocab, WordCounts, pipeline::Definition, vocab_file};
     use std::{collections::BTreeMap, fs, sync::Mutex};
 
     /// A folder, and how many steps in it are left before all fail.
@@ -265,9 +265,9 @@ mod tests {
     fn a_disk_that_is_full_at_any_step_leaves_whole_files() {
         let vocab = |version| Vocab::from_merges(&[(97, 98), (256, 99)][..=version], &[]).unwrap();
         fail_each_step(
-            |dir, version| vocab_file::save(dir, &vocab(version), "a|b", Existing::Replace),
+            |dir, version| vocab_file::save(dir, &Definition::new(vocab(version), "a|b"), Existing::Replace),
             |dir| {
-                let (loaded, _) = vocab_file::load(dir).unwrap();
+                let loaded = vocab_file::load(dir).unwrap().vocab;
                 assert!(loaded == vocab(0) || loaded == vocab(1));
             },
         );

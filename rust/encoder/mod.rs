@@ -154,8 +154,8 @@ impl Encoder {
     /// # Errors
     /// As [`Encoder::of`].
     pub fn new(vocab: Vocab, pretokenizer: Pretokenizer) -> Result<Self> {
-        let pattern = pretokenizer.pattern().to_owned();
-        Self::with(Definition { vocab, pattern, pipeline: Pipeline::default() }, pretokenizer)
+        let definition = Definition::new(vocab, pretokenizer.pattern());
+        Self::with(definition, pretokenizer)
     }
 
     /// Prepares to encode.
@@ -167,12 +167,8 @@ impl Encoder {
         Self::with(definition, pretokenizer)
     }
 
-    fn with(mut definition: Definition, pretokenizer: Pretokenizer) -> Result<Self> {
-        let Definition { vocab, pipeline, .. } = &mut definition;
-        if pipeline.added.is_empty() {
-            let special = |token: &crate::SpecialToken| AddedToken::special(token.content.clone(), token.id);
-            pipeline.added = vocab.specials().iter().map(special).collect();
-        }
+    fn with(definition: Definition, pretokenizer: Pretokenizer) -> Result<Self> {
+        let pipeline = &definition.pipeline;
         let around = Around::new(pretokenizer, pipeline);
         let special = |token: &&AddedToken| token.special;
         let contents: Vec<String> =

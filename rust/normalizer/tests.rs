@@ -13,7 +13,7 @@ fn apply(steps: Vec<Step>, text: &str) -> String {
 fn each_step_does_what_its_name_says() {
     let replace = |wanted, content: &str| Step::Replace { wanted, content: content.into() };
     for (step, text, expected) in [
-        (Step::Nfc, "e\u{301} x\u{323}\u{307} \u{1100}\u{1161}\u{11A8} 한", "é x\u{323}\u{307} 각 한"),
+        (Step::Nfc, "e\u{301} x\u{323}\u{307} \u{1100}\u{1161}\u{11A8} 한", "é ẋ\u{323} 각 한"),
         (Step::Nfd, "é 각", "e\u{301} \u{1100}\u{1161}\u{11A8}"),
         (Step::Nfkc, "ﬁ ² Å", "fi 2 Å"),
         (Step::Nfkd, "ﬁ é", "fi e\u{301}"),
@@ -114,10 +114,10 @@ proptest! {
                 }
                 let parts = [(left, Ends { ends: false, ..WHOLE }), (right, Ends { begins: false, ..WHOLE })];
                 let parts = parts.map(|(part, ends)| normalizer.apply(part, ends).unwrap().into_owned());
-                prop_assert_eq!(&parts.concat(), &whole, "{:?}", normalizer);
+                prop_assert_eq!(&parts.concat()[..], &*whole, "{:?}", normalizer);
             }
             let (aligned, changes) = normalizer.aligned(&text, WHOLE).unwrap();
-            prop_assert_eq!(&aligned, &whole);
+            prop_assert_eq!(&aligned[..], &*whole);
             // What lies between two changes is the same.
             let (mut source_at, mut at) = (0, 0);
             for (source, became) in changes.iter().cloned().chain([(text.len()..text.len(), aligned.len()..aligned.len())]) {

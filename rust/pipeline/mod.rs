@@ -10,7 +10,7 @@
 mod state;
 
 use crate::normalizer::Normalizer;
-use crate::vocab::Vocab;
+use crate::vocab::{SpecialToken, Vocab};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -156,6 +156,14 @@ impl Pipeline {
 }
 
 impl Definition {
+    /// A vocabulary and a pattern, and nothing else: all its special tokens are looked for as they are.
+    #[must_use]
+    pub fn new(vocab: Vocab, pattern: &str) -> Self {
+        let special = |token: &SpecialToken| AddedToken::special(token.content.clone(), token.id);
+        let added = vocab.specials().iter().map(special).collect();
+        Definition { vocab, pattern: pattern.into(), pipeline: Pipeline { added, ..Pipeline::default() } }
+    }
+
     /// A digest of all that decides ids.
     #[must_use]
     pub fn sha256(&self) -> String {

@@ -12,7 +12,7 @@ use super::token_file::{TokenFileOptions, listed_files, numbers};
 use crate::atomic::Existing;
 use crate::encoder::{Batch, Encoder, Id, Specials, Unit, WHOLE};
 use crate::monitor::Monitor;
-use crate::pipeline::{Definition, Pipeline};
+use crate::pipeline::Definition;
 use crate::pretokenizer::Pretokenizer;
 use crate::reader::Inputs;
 use crate::token_file::{self, Dtype};
@@ -88,8 +88,7 @@ pub struct Core {
 
 impl Core {
     fn build(vocab: Vocab, pretokenizer: &Pretokenizer) -> CoreResult<Self> {
-        let pattern = pretokenizer.pattern().to_owned();
-        Self::of(Definition { vocab, pattern, pipeline: Pipeline::default() })
+        Self::of(Definition::new(vocab, pretokenizer.pattern()))
     }
 
     fn of(definition: Definition) -> CoreResult<Self> {

@@ -52,7 +52,7 @@ pub const MAX_FILE_BYTES: u64 = 1 << 30;
 
 /// Writes the files of a tokenizer into the folder `dir`, which is made if it is not there.
 ///
-/// Each file appears whole; `tokenizer.json`, the one that counts, last. `vocab.json` and `merges.txt` are written where they
+/// Each file appears whole; `tokenizer.json`, the one that counts, and its digest last. `vocab.json` and `merges.txt` are written where they
 /// can say what the tokenizer is: bytes are merged, and all have tokens.
 ///
 /// # Errors
@@ -69,9 +69,23 @@ pub fn save(dir: &Path, definition: &Definition, existing: Existing) -> Result<(
         files.push((dir.join(gpt2::MERGES), gpt2::merges_txt(vocab)));
     }
     files.push((dir.join(huggingface::CONFIG), huggingface::config(vocab)));
-    files.push((dir.join(huggingface::OWN_FILE), huggingface::own_file(definition)));
-    files.push((path, tokenizer));
+    let own = dir.join(huggingface::OWN_FILE);
+    let last = [(path, tokenizer), (own.clone(), huggingface::own_file(definition))];
     fs::create_dir_all(dir).map_err(Error::io(dir))?;
+    if existing == Existing::Keep {
+        files.extend(last);
+        return write_texts(&files, existing);
+    }
+    write_texts(&files, existing)?;
+    // Whenever this is cut off, no digest stands beside a tokenizer that has another.
+    match fs::read(&own) {
+        Ok(text) if text != last[1].1.as_bytes() => fs::remove_file(&own).map_err(Error::io(&own))?,
+        _ => {}
+    }
+    write_texts(&last, existing)
+}
+
+fn write_texts(files: &[(PathBuf, String)], existing: Existing) -> Result<()> {
     atomic::write_all(files.iter().map(|(path, text)| (path.clone(), text.as_bytes())), existing)
 }
 

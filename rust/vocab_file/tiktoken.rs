@@ -3,9 +3,13 @@
 //!
 //! tiktoken joins whatever adjacent pair spells a token of the lowest rank. The merges behind a token are
 //! found by encoding its bytes with the tokens of lower rank until two parts are left: that pair is the
-//! merge. (Cutting a token where the two halves have the lowest ranks gives other pairs.) A token that stops
-//! at more than two parts was not made by BPE, and is refused. On the real ranks of cl100k, 900,000
+//! merge. (Cutting a token where the two halves have the lowest ranks gives other pairs.) On the real ranks of cl100k, 900,000
 //! adversarial strings encode alike by these merges and by tiktoken's rule.
+//!
+//! A token that stops at more than two parts was not made by BPE: Llama 3 and Qwen have hundreds. It is what a piece becomes
+//! that is the token as a whole (tiktoken looks for that first), and perhaps tokens of higher rank make it: so all pairs that
+//! spell it are merges of its rank. Of these at most one is ever applied ([`crate::vocab::derivations`]), so their order among
+//! each other does not matter.
 //!
 //! Cost: one look-up per pair that comes up while a token is put together, about three per byte.
 
@@ -23,11 +27,11 @@ use std::{collections::HashMap, fmt::Write as _, ops::Range, path::Path, sync::A
 /// Reads ranks and rebuilds the merges. `specials` are given with ids, or get the next free ones.
 ///
 /// Blank lines, Windows line ends, a byte order mark and a missing last line end are accepted. The order of
-/// lines does not matter; ranks may have gaps.
+/// lines does not matter; ranks may have gaps. A token without bytes, which Whisper has, is an id that decodes to nothing.
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::VocabFile`] with the line at fault: one that is no `base64 rank`, a token or rank
-/// given twice, a byte missing, a token that lower ranks do not make.
+/// given twice, a byte missing.
 pub fn load_tiktoken(path: &Path, specials: &[(String, Option<u32>)]) -> Result<Vocab> {
     let mut tokens = Vec::new();
     for (number, line) in (1..).zip(read_text(path)?.split('\n')) {
@@ -42,13 +46,22 @@ pub fn load_tiktoken(path: &Path, specials: &[(String, Option<u32>)]) -> Result<
         return refuse(path, None, text);
     }
     let merges = merges_of_ranks(&tokens).or_else(|reason| refuse(path, None, reason))?;
-    in_file(path, Vocab::build_by_ids(tokens, merges, Vec::new(), specials.to_vec()), |_| 0).map_err(|e| {
-        match e {
-            // A merge has no line of its own here.
-            Error::VocabFile { path, reason, .. } => Error::VocabFile { path, line: None, reason },
-            other => other,
-        }
-    })
+    let built = Vocab::build_by_ids(tokens, merges, Vec::new(), specials.to_vec());
+    let vocab = in_file(path, built, |_| 0).map_err(|e| match e {
+        // A merge has no line of its own here.
+        Error::VocabFile { path, reason, .. } => Error::VocabFile { path, line: None, reason },
+        other => other,
+    })?;
+    // tiktoken has no way to encode one either, and a file that was cut short looks so.
+    let missing = vocab.missing_bytes().next();
+    match missing {
+        None => Ok(vocab),
+        Some(byte) => refuse(
+            path,
+            None,
+            format!("the byte 0x{byte:02x} has no token; all 256 bytes must have one, so that any text can be encoded"),
+        ),
+    }
 }
 
 /// Writes the ordinary tokens. Special tokens and the pattern have no place in the format: tiktoken takes
@@ -94,9 +107,6 @@ fn parse_line(line: &str) -> std::result::Result<(u32, Arc<[u8]>), String> {
         return Err(format!("{} is not `base64 rank`", shown()));
     };
     let bytes = STANDARD.decode(token).map_err(|e| format!("{} is not `base64 rank`: {e}", shown()))?;
-    if bytes.is_empty() {
-        return Err(format!("{}: a token is empty; each has at least one byte", shown()));
-    }
     if rank.is_empty() || !rank.bytes().all(|b| b.is_ascii_digit()) {
         return Err(format!("{} is not `base64 rank`: the rank is not a whole number", shown()));
     }
@@ -111,6 +121,9 @@ fn merges_of_ranks(tokens: &[(u32, Arc<[u8]>)]) -> std::result::Result<Vec<Merge
     let mut total = 0;
     let mut num_fit = tokens.len();
     for (index, (rank, bytes)) in tokens.iter().enumerate() {
+        if bytes.is_empty() {
+            continue;
+        }
         if let Some(first) = ranks.insert(bytes, *rank) {
             return Err(format!("{} is given twice, with ranks {first} and {rank}", show(bytes)));
         }
@@ -123,7 +136,7 @@ fn merges_of_ranks(tokens: &[(u32, Arc<[u8]>)]) -> std::result::Result<Vec<Merge
     let parts = share(num_fit, TOKENS_TAKEN, |range| ranks.merges(tokens, range));
     let mut merges = Vec::with_capacity(num_fit);
     for part in parts {
-        merges.extend(part?);
+        merges.extend(part);
     }
     Ok(merges)
 }
@@ -168,7 +181,7 @@ impl<'a> Ranks<'a> {
         &self,
         tokens: &[(u32, Arc<[u8]>)],
         range: Range<usize>,
-    ) -> std::result::Result<Vec<Merge>, String> {
+    ) -> Vec<Merge> {
         // Of the tokens of lower rank: nothing longer is a part, and hashing what is long takes long.
         let mut longest = tokens[..range.start].iter().map(|(_, bytes)| bytes.len()).max().unwrap_or(1);
         let mut merges = Vec::with_capacity(range.len());
@@ -180,18 +193,20 @@ impl<'a> Ranks<'a> {
             };
             let starts = joiner.join(bytes.len(), lower);
             longest = longest.max(bytes.len());
-            let middle = if let &[0, middle] = &starts[..] { middle } else { bytes.len() };
-            let parts = self.of(bytes, 0..middle).zip(self.of(bytes, middle..bytes.len()));
-            let Some((left, right)) = parts else {
-                return Err(format!(
-                    "the token {} (rank {rank}) is not made of two tokens of lower rank: tokens of lower rank leave it in {} parts, so byte-pair encoding never gives it",
-                    show(bytes),
-                    starts.len()
-                ));
-            };
-            merges.push(Merge { left, right, id: *rank });
+            let parts = |middle| self.of(bytes, 0..middle).zip(self.of(bytes, middle..bytes.len()));
+            if let &[0, middle] = &starts[..]
+                && let Some((left, right)) = parts(middle)
+            {
+                merges.push(Merge { left, right, id: *rank });
+                continue;
+            }
+            // Tokens of higher rank may make it still.
+            let first = merges.len();
+            let pairs = (1..bytes.len()).filter_map(parts);
+            merges.extend(pairs.map(|(left, right)| Merge { left, right, id: *rank }));
+            merges[first..].sort_unstable_by_key(|merge| (merge.left, merge.right));
         }
-        Ok(merges)
+        merges
     }
 }
 
