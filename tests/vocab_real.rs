@@ -76,14 +76,20 @@ fn o200k_ranks_load() {
 fn gpt_neox_normalizes_and_has_tokens_of_spaces() {
     let Some(Definition { vocab, pipeline, .. }) = tokenizer_json("gpt_neox") else { return };
     assert_eq!(pipeline.normalizer.steps(), [Step::Nfc]);
-    assert_eq!((vocab.vocab_size(), pipeline.added.iter().filter(|token| !token.special).count()), (50277, 23));
+    assert_eq!(
+        (vocab.vocab_size(), pipeline.added.iter().filter(|token| !token.special).count()),
+        (50277, 23)
+    );
 }
 
 #[test]
 fn real_vocabularies_survive_saving() {
     let dir = tempfile::tempdir().unwrap();
     for vocab in [gpt2(), tiktoken("cl100k_base", &[(END.into(), None)])].into_iter().flatten() {
-        timed("save", || vocab_file::save(dir.path(), &Definition::new(vocab.clone(), r"\p{L}+|\P{L}"), Existing::Replace)).unwrap();
+        timed("save", || {
+            vocab_file::save(dir.path(), &Definition::new(vocab.clone(), r"\p{L}+|\P{L}"), Existing::Replace)
+        })
+        .unwrap();
         assert!(timed("load", || vocab_file::load(dir.path())).unwrap().vocab == vocab);
         let path = dir.path().join("x.tiktoken");
         timed("export", || vocab_file::export_tiktoken(&path, &vocab, Existing::Replace)).unwrap();

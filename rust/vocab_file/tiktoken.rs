@@ -59,7 +59,9 @@ pub fn load_tiktoken(path: &Path, specials: &[(String, Option<u32>)]) -> Result<
         Some(byte) => refuse(
             path,
             None,
-            format!("the byte 0x{byte:02x} has no token; all 256 bytes must have one, so that any text can be encoded"),
+            format!(
+                "the byte 0x{byte:02x} has no token; all 256 bytes must have one, so that any text can be encoded"
+            ),
         ),
     }
 }
@@ -177,11 +179,7 @@ impl<'a> Ranks<'a> {
     }
 
     /// The merges behind the tokens of a range.
-    fn merges(
-        &self,
-        tokens: &[(u32, Arc<[u8]>)],
-        range: Range<usize>,
-    ) -> Vec<Merge> {
+    fn merges(&self, tokens: &[(u32, Arc<[u8]>)], range: Range<usize>) -> Vec<Merge> {
         // Of the tokens of lower rank: nothing longer is a part, and hashing what is long takes long.
         let mut longest = tokens[..range.start].iter().map(|(_, bytes)| bytes.len()).max().unwrap_or(1);
         let mut merges = Vec::with_capacity(range.len());

@@ -11,8 +11,8 @@ use std::path::Path;
 use std::sync::LazyLock;
 use tinybpe::pipeline::Definition;
 use tinybpe::{
-    Encoder, Error, Monitor, Pretokenizer, Specials, TieBreak, Vocab, WordCounts,
-    atomic::Existing, naive, trainer, vocab_file,
+    Encoder, Error, Monitor, Pretokenizer, Specials, TieBreak, Vocab, WordCounts, atomic::Existing, naive,
+    trainer, vocab_file,
 };
 
 const NAMES: [&str; 3] = ["gpt2", "cl100k", "o200k"];
@@ -49,7 +49,8 @@ static FILES: LazyLock<Files> = LazyLock::new(|| {
     let specials = [END.to_owned(), "a \"b\"\n\\世".to_owned()];
     let twice = [(97, 98), (98, 99), (256, 99), (97, 257), (258, 100), (0xe4, 0xb8), (32, 260)];
     let vocab = Vocab::from_merges(&twice, &specials).unwrap();
-    vocab_file::save(dir.path(), &Definition::new(vocab, r"\p{L}{1,3}|[^\p{L}]+"), Existing::Replace).unwrap();
+    vocab_file::save(dir.path(), &Definition::new(vocab, r"\p{L}{1,3}|[^\p{L}]+"), Existing::Replace)
+        .unwrap();
     let read = |name: &str| std::fs::read(dir.path().join(name)).unwrap();
     // Without our digest beside it, which would refuse every change.
     let huggingface = read("tokenizer.json");
