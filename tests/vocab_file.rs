@@ -6,6 +6,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
 };
+use tinybpe::vocab_file::Given;
 use tinybpe::{
     Encoder, Error, Monitor, Pretokenizer, Result, Specials, Vocab, atomic::Existing, naive,
     pipeline::Definition, vocab::MAX_TOKEN_BYTES, vocab_file,
@@ -42,7 +43,7 @@ fn save(dir: &Path, vocab: &Vocab, pattern: &str) -> Result<()> {
 }
 
 fn load(path: &Path) -> Result<(Vocab, String)> {
-    vocab_file::load(path).map(|definition| (definition.vocab, definition.pattern))
+    vocab_file::load(path, &Given::default()).map(|definition| (definition.vocab, definition.pattern))
 }
 
 fn refusal(path: &Path) -> String {
@@ -409,7 +410,7 @@ fn ignore_merges_makes_tokens_of_whole_pieces() {
     fs::remove_file(dir.path().join("tinybpe.json")).unwrap();
     let text = text.replace("\"ignore_merges\": false", "\"ignore_merges\": true");
     fs::write(&path, text.replace("\"abcd\": 260", "\"abcd\": 260, \"abce\": 270")).unwrap();
-    let encoder = Encoder::of(vocab_file::load(&path).unwrap()).unwrap();
+    let encoder = Encoder::of(vocab_file::load(&path, &Given::default()).unwrap()).unwrap();
     let mut ids = Vec::new();
     encoder.encode(b"abce abce", Specials::Ordinary, &mut ids, &Monitor::default()).unwrap();
     // Behind a space it is no whole piece.

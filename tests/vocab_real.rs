@@ -6,6 +6,7 @@ use std::{
 };
 use tinybpe::normalizer::Step;
 use tinybpe::pipeline::Definition;
+use tinybpe::vocab_file::Given;
 use tinybpe::{Vocab, atomic::Existing, vocab_file};
 
 const END: &str = "<|endoftext|>";
@@ -38,7 +39,7 @@ fn tiktoken(name: &str, specials: &[(String, Option<u32>)]) -> Option<Vocab> {
 
 fn tokenizer_json(name: &str) -> Option<Definition> {
     let path = data(&format!("vocabs/{name}.tokenizer.json"))?;
-    Some(timed(name, || vocab_file::load(&path)).unwrap())
+    Some(timed(name, || vocab_file::load(&path, &Given::default())).unwrap())
 }
 
 #[test]
@@ -90,7 +91,7 @@ fn real_vocabularies_survive_saving() {
             vocab_file::save(dir.path(), &Definition::new(vocab.clone(), r"\p{L}+|\P{L}"), Existing::Replace)
         })
         .unwrap();
-        assert!(timed("load", || vocab_file::load(dir.path())).unwrap().vocab == vocab);
+        assert!(timed("load", || vocab_file::load(dir.path(), &Given::default())).unwrap().vocab == vocab);
         let path = dir.path().join("x.tiktoken");
         timed("export", || vocab_file::export_tiktoken(&path, &vocab, Existing::Replace)).unwrap();
         let specials: Vec<_> = vocab.specials().iter().map(|s| (s.content.clone(), Some(s.id))).collect();

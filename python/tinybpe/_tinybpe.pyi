@@ -82,8 +82,13 @@ class Core:
         """Train on words counted before, with their pattern and special tokens; go on from `initial`."""
 
     @staticmethod
-    def load(path: str) -> Core:
-        """Read a tokenizer directory or a `tokenizer.json`."""
+    def load(
+        path: str,
+        family: str | None,
+        pattern: str | None,
+        special_tokens: Sequence[tuple[str, int | None]],
+    ) -> Core:
+        """Read a tokenizer of any format; what its format lacks is given."""
 
     @staticmethod
     def from_gpt2(vocab: str, merges: str, special_tokens: Sequence[str]) -> Core:

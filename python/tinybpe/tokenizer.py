@@ -257,8 +257,19 @@ class Tokenizer:
             return cls(Core.train_counts(counts.core, vocab_size, tie_break, before, callback))
 
     @classmethod
-    def load(cls, path: StrPath) -> Self:
-        """Read what `save` wrote, or a byte-level BPE `tokenizer.json` of Hugging Face.
+    def load(
+        cls,
+        path: StrPath,
+        *,
+        family: str | None = None,
+        pattern: Pattern | None = None,
+        special_tokens: Mapping[str, int | None] | Iterable[str] = (),
+    ) -> Self:
+        """Read what `save` wrote, or a tokenizer of another library.
+
+        The format is known by what is in the file: `tokenizer.json` of Hugging Face, tiktoken's ranks under
+        any name, Mistral's `tekken.json`, SentencePiece's BPE `.model`, GGUF, GPT-2's `vocab.json` beside its
+        `merges.txt`; or a folder that has one of them.
 
         Example:
             >>> tokenizer = Tokenizer.train_from_iterator(["low lower"], vocab_size=258)
@@ -266,11 +277,22 @@ class Tokenizer:
             >>> Tokenizer.load("tok") == tokenizer
             True
 
+        Args:
+            path: A file or a folder.
+            family: For a file of ranks, which holds neither pattern nor special tokens: `llama3`, `qwen`,
+                `r50k_base`, `p50k_base`, `cl100k_base` or `o200k_base`, which bring both.
+            pattern: For a file of ranks of no such family; see `from_tiktoken`.
+            special_tokens: Those that belong to ranks or to a `vocab.json`; see `from_tiktoken`.
+
         Raises:
-            VocabFileError: A file is damaged, or it needs something that would give other ids here.
+            VocabFileError: A file is damaged, or of no format that is read, or it needs something that would
+                give other ids here, or its format lacks what was not given.
             OSError: A file cannot be read.
         """
-        return cls(Core.load(path_string("path", path)))
+        check_type("family", family, (str, type(None)), "the name of a family, or None")
+        regex = as_string(pattern) if pattern is not None else None
+        specials = _with_ids(special_tokens)
+        return cls(Core.load(path_string("path", path), family, regex, specials))
 
     @classmethod
     def from_gpt2(cls, vocab: StrPath, merges: StrPath, special_tokens: Iterable[str] = ()) -> Self:
@@ -301,16 +323,10 @@ class Tokenizer:
             special_tokens: With their ids, or with None or as a list for the next free ids.
 
         Raises:
-            VocabFileError: The file is damaged, or no merges explain its ranks.
+            VocabFileError: The file is damaged.
             OSError: The file cannot be read.
         """
-        ids = special_tokens if isinstance(special_tokens, Mapping) else {}
-        for token, token_id in ids.items():
-            if token_id is not None:
-                whole_number(f"special_tokens[{token!r}]", token_id, "an id, or None for the next free one")
-        # Repeated tokens are for the extension to refuse, so a list stays a list.
-        names = listed_strings("special_tokens", special_tokens)
-        specials = [(token, ids.get(token)) for token in names]
+        specials = _with_ids(special_tokens)
         return cls(Core.from_tiktoken(path_string("path", path), as_string(pattern), specials))
 
     @classmethod
@@ -1108,6 +1124,17 @@ class Tokenizer:
                     f"{listed_names}"
                 )
         return known
+
+
+def _with_ids(special_tokens: Mapping[str, int | None] | Iterable[str]) -> list[tuple[str, int | None]]:
+    """Check special tokens, and give those without an id none."""
+    ids = special_tokens if isinstance(special_tokens, Mapping) else {}
+    for token, token_id in ids.items():
+        if token_id is not None:
+            whole_number(f"special_tokens[{token!r}]", token_id, "an id, or None for the next free one")
+    # Repeated tokens are for the extension to refuse, so a list stays a list.
+    names = listed_strings("special_tokens", special_tokens)
+    return [(token, ids.get(token)) for token in names]
 
 
 def _check_cuts(paths: list[str]) -> None:

@@ -267,7 +267,7 @@ mod tests {
         fail_each_step(
             |dir, version| vocab_file::save(dir, &Definition::new(vocab(version), "a|b"), Existing::Replace),
             |dir| {
-                let loaded = vocab_file::load(dir).unwrap().vocab;
+                let loaded = vocab_file::load(dir, &vocab_file::Given::default()).unwrap().vocab;
                 assert!(loaded == vocab(0) || loaded == vocab(1));
             },
         );

@@ -70,6 +70,8 @@ pub enum Step {
         /// At the end.
         right: bool,
     },
+    /// Several spaces side by side become one, and those at the ends go.
+    CollapseSpaces,
     /// What is wanted becomes something else.
     Replace {
         /// What is looked for.
@@ -133,7 +135,9 @@ impl Normalizer {
     /// Whether it counts where a text begins or ends.
     #[must_use]
     pub fn knows_ends(&self) -> bool {
-        self.steps.iter().any(|step| matches!(step, Step::Strip { .. } | Step::Prepend(_)))
+        self.steps
+            .iter()
+            .any(|step| matches!(step, Step::Strip { .. } | Step::CollapseSpaces | Step::Prepend(_)))
     }
 
     /// Whether a character stays as it is whatever stands around it, and changes nothing beside it: text can be cut between two
@@ -144,6 +148,7 @@ impl Normalizer {
             Step::Replace { wanted: Wanted::Text(text), .. } => !text.contains(c),
             Step::Replace { wanted: Wanted::Regex(_), .. } => false,
             Step::Strip { .. } => !c.is_whitespace(),
+            Step::CollapseSpaces => c != ' ',
             Step::Prepend(_) => true,
             step => step.marked().is_some_and(|marked| !marked.contains(c)),
         })
@@ -223,7 +228,9 @@ impl Step {
             Step::Nfkd => Form::Kd.marked(),
             Step::Lowercase => &LOWERCASE,
             Step::StripAccents => &NONSPACING,
-            Step::Strip { .. } | Step::Replace { .. } | Step::Prepend(_) => return None,
+            Step::Strip { .. } | Step::CollapseSpaces | Step::Replace { .. } | Step::Prepend(_) => {
+                return None;
+            }
         })
     }
 
@@ -239,6 +246,7 @@ impl Step {
             }
             Step::StripAccents => map_valid(text, |part| NONSPACING.replace(part, |_, _| ())),
             Step::Strip { left, right } => strip(text, *left && ends.begins, *right && ends.ends),
+            Step::CollapseSpaces => collapse_spaces(text, ends),
             Step::Prepend(prefix) => {
                 (ends.begins && !text.is_empty()).then(|| [prefix.as_bytes(), text].concat())
             }
@@ -296,6 +304,23 @@ fn strip(text: &[u8], left: bool, right: bool) -> Option<Vec<u8>> {
         rest = &rest[..rest.len() - (end.len() - end.trim_end().len())];
     }
     (rest.len() < text.len()).then(|| rest.to_vec())
+}
+
+fn collapse_spaces(text: &[u8], ends: Ends) -> Option<Vec<u8>> {
+    let start = if ends.begins { text.iter().take_while(|&&byte| byte == b' ').count() } else { 0 };
+    let rest = &text[start..];
+    let last = if ends.ends { rest.iter().rev().take_while(|&&byte| byte == b' ').count() } else { 0 };
+    let rest = &rest[..rest.len() - last];
+    if rest.len() == text.len() && memchr::memmem::find(text, b"  ").is_none() {
+        return None;
+    }
+    let mut new = Vec::with_capacity(rest.len());
+    for &byte in rest {
+        if byte != b' ' || new.last() != Some(&b' ') {
+            new.push(byte);
+        }
+    }
+    Some(new)
 }
 
 fn replace_text(text: &[u8], wanted: &str, content: &str) -> Option<Vec<u8>> {

@@ -18,7 +18,7 @@ use crate::reader::Inputs;
 use crate::token_file::{self, Dtype};
 use crate::trainer::{self, Initial, TieBreak};
 use crate::vocab::{Vocab, show};
-use crate::vocab_file;
+use crate::vocab_file::{self, Given};
 use crate::word_counts::WordCounts;
 use numpy::PyArray1;
 use pyo3::prelude::*;
@@ -61,6 +61,16 @@ impl Goal {
             Core::build(vocab, &pretokenizer)
         })
     }
+}
+
+/// Special tokens with their ids.
+fn with_ids_of(
+    special_tokens: Vec<(String, Option<Bound<'_, PyAny>>)>,
+) -> PyResult<Vec<(String, Option<u32>)>> {
+    let one = |(token, id): (String, Option<Bound<'_, PyAny>>)| {
+        Ok((token, id.map(|id| token_id(&id)).transpose()?))
+    };
+    special_tokens.into_iter().map(one).collect()
 }
 
 /// Warns in the name of who called the Python function.
@@ -203,9 +213,16 @@ impl Core {
     }
 
     #[staticmethod]
-    fn load(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
+    fn load(
+        py: Python<'_>,
+        path: PathBuf,
+        family: Option<String>,
+        pattern: Option<String>,
+        special_tokens: Vec<(String, Option<Bound<'_, PyAny>>)>,
+    ) -> PyResult<Self> {
+        let given = Given { pattern, special_tokens: with_ids_of(special_tokens)?, family };
         run(py, None, |_| {
-            let core = Core::of(vocab_file::load(&path)?)?;
+            let core = Core::of(vocab_file::load(&path, &given)?)?;
             Ok(core.read_from(vocab_file::files_of(&path)))
         })
     }
@@ -230,13 +247,10 @@ impl Core {
         pattern: &str,
         special_tokens: Vec<(String, Option<Bound<'_, PyAny>>)>,
     ) -> PyResult<Self> {
-        let special_tokens = special_tokens
-            .into_iter()
-            .map(|(token, id)| Ok((token, id.map(|id| token_id(&id)).transpose()?)))
-            .collect::<PyResult<Vec<_>>>()?;
+        let special_tokens = with_ids_of(special_tokens)?;
         run(py, None, |_| {
             let vocab = vocab_file::load_tiktoken(&path, &special_tokens)?;
-            Ok(Core::build(vocab, &Pretokenizer::new(pattern)?)?.read_from([path]))
+            Ok(Core::of(vocab_file::of_ranks(vocab, pattern)?)?.read_from([path]))
         })
     }
 
@@ -506,7 +520,9 @@ impl Core {
     /// What is done beside splitting and merging, as JSON.
     #[getter]
     fn pipeline(&self) -> String {
-        serde_json::to_string(&self.encoder.definition().pipeline).unwrap_or_default()
+        let mut pipeline = self.encoder.definition().pipeline.clone();
+        pipeline.source.iter_mut().for_each(|source| source.model_file = None);
+        serde_json::to_string(&pipeline).unwrap_or_default()
     }
 
     /// Whether merging begins with characters, and bytes that have no token.

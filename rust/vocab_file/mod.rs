@@ -24,21 +24,30 @@
 //! [`save`] reads back what it is about to write, so an arrangement that this rule cannot express is refused
 //! before any file is touched.
 
+mod gguf;
+mod given;
 mod gpt2;
 mod huggingface;
 mod join;
 mod json;
+mod pieces;
 mod resolve;
+mod sentencepiece;
+mod tekken;
 mod tiktoken;
 
+pub use given::Given;
+use given::OfRanks;
 pub use gpt2::{export_gpt2, load_gpt2};
 pub use tiktoken::{export_tiktoken, load_tiktoken};
 
 use crate::{
     atomic::{self, Existing},
     error::{Error, Result},
+    normalizer::{Normalizer, Step},
     pipeline::Definition,
-    vocab::Flaw,
+    pretokenizer::Pretokenizer,
+    vocab::{Flaw, Vocab},
 };
 use std::{
     fs::{self, File},
@@ -49,6 +58,9 @@ use std::{
 /// The longest file that is read. Real ones have a few megabytes; the limit keeps a wrong path (a disk image,
 /// a device) from filling the memory.
 pub const MAX_FILE_BYTES: u64 = 1 << 30;
+
+/// A model of SentencePiece is saved as it was read, under the name that other libraries look for.
+const MODEL: &str = "tokenizer.model";
 
 /// Writes the files of a tokenizer into the folder `dir`, which is made if it is not there.
 ///
@@ -61,39 +73,48 @@ pub const MAX_FILE_BYTES: u64 = 1 << 30;
 /// that other libraries read otherwise; [`Error::Output`] if another tokenizer is kept. Then no file was touched.
 pub fn save(dir: &Path, definition: &Definition, existing: Existing) -> Result<()> {
     let vocab = &definition.vocab;
-    let path = dir.join(huggingface::TOKENIZER);
-    let tokenizer = huggingface::write(&path, definition)?;
+    let model_file = definition.pipeline.source.as_ref().and_then(|source| source.model_file.as_deref());
+    let (path, tokenizer) = match model_file {
+        Some(bytes) => (dir.join(MODEL), bytes.to_vec()),
+        None => {
+            let path = dir.join(huggingface::TOKENIZER);
+            let text = huggingface::write(&path, definition)?;
+            (path, text.into_bytes())
+        }
+    };
     let mut files = Vec::new();
     if vocab.characters().is_none() && vocab.missing_bytes().next().is_none() {
-        files.push((dir.join(gpt2::VOCAB), gpt2::vocab_json(dir, vocab)?));
-        files.push((dir.join(gpt2::MERGES), gpt2::merges_txt(vocab)));
+        files.push((dir.join(gpt2::VOCAB), gpt2::vocab_json(dir, vocab)?.into_bytes()));
+        files.push((dir.join(gpt2::MERGES), gpt2::merges_txt(vocab).into_bytes()));
     }
-    files.push((dir.join(huggingface::CONFIG), huggingface::config(vocab)));
+    if model_file.is_none() {
+        files.push((dir.join(huggingface::CONFIG), huggingface::config(vocab).into_bytes()));
+    }
     let own = dir.join(huggingface::OWN_FILE);
-    let last = [(path, tokenizer), (own.clone(), huggingface::own_file(definition))];
+    let last = [(path, tokenizer), (own.clone(), huggingface::own_file(definition).into_bytes())];
     fs::create_dir_all(dir).map_err(Error::io(dir))?;
     if existing == Existing::Keep {
         files.extend(last);
-        return write_texts(&files, existing);
+        return write_files(&files, existing);
     }
-    write_texts(&files, existing)?;
+    write_files(&files, existing)?;
     // Whenever this is cut off, no digest stands beside a tokenizer that has another.
     match fs::read(&own) {
-        Ok(text) if text != last[1].1.as_bytes() => fs::remove_file(&own).map_err(Error::io(&own))?,
+        Ok(text) if text != last[1].1 => fs::remove_file(&own).map_err(Error::io(&own))?,
         _ => {}
     }
-    write_texts(&last, existing)
+    write_files(&last, existing)
 }
 
-fn write_texts(files: &[(PathBuf, String)], existing: Existing) -> Result<()> {
-    atomic::write_all(files.iter().map(|(path, text)| (path.clone(), text.as_bytes())), existing)
+fn write_files(files: &[(PathBuf, Vec<u8>)], existing: Existing) -> Result<()> {
+    atomic::write_all(files.iter().map(|(path, bytes)| (path.clone(), &bytes[..])), existing)
 }
 
 /// The files of the tokenizer that [`load`] reads at `path`, those in its folder that it passes over among them.
 #[must_use]
 pub fn files_of(path: &Path) -> Vec<PathBuf> {
     if path.is_dir() {
-        [huggingface::TOKENIZER, huggingface::CONFIG, huggingface::OWN_FILE, gpt2::VOCAB, gpt2::MERGES]
+        [huggingface::TOKENIZER, MODEL, huggingface::CONFIG, huggingface::OWN_FILE, gpt2::VOCAB, gpt2::MERGES]
             .map(|name| path.join(name))
             .into()
     } else {
@@ -101,28 +122,136 @@ pub fn files_of(path: &Path) -> Vec<PathBuf> {
     }
 }
 
-/// Reads a `tokenizer.json`, or the one in a folder.
+/// Reads a tokenizer from a file of any of the formats, which is known by what is in it, or from a folder that has one.
 ///
-/// The other files of a folder are not read, but for ours. A file without a digest, which other libraries wrote, is taken
-/// as it is.
+/// In a folder, the first of `tokenizer.json`, `tekken.json`, `tokenizer.model`, a single `*.model`, `*.tiktoken` or `*.gguf`, and
+/// `vocab.json` with `merges.txt` is read. A file without a digest of ours is taken as it is.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::VocabFile`] if it is no BPE `tokenizer.json`, has a feature that
-/// changes ids, breaks a rule of [`crate::vocab`], or does not match its digest.
-pub fn load(path: &Path) -> Result<Definition> {
-    let file = if path.is_dir() { path.join(huggingface::TOKENIZER) } else { path.into() };
-    if path.is_dir() && !file.exists() {
-        let pair = path.join(gpt2::VOCAB).exists() && path.join(gpt2::MERGES).exists();
-        let reason = if pair {
-            "the folder has vocab.json and merges.txt but no tokenizer.json; read the pair as GPT-2 files, with the pattern and special tokens given"
-        } else {
-            "the folder has no tokenizer.json, so it is no tokenizer, or its saving was cut off"
-        };
-        return refuse(path, None, reason);
+/// [`Error::Io`]; [`Error::VocabFile`] if it is of no format that is read, has a feature that changes ids and is not known, breaks
+/// a rule of [`crate::vocab`], does not match its digest, or if its format lacks what is not given.
+pub fn load(path: &Path, given: &Given) -> Result<Definition> {
+    let file = if path.is_dir() { file_in(path)? } else { path.into() };
+    let mut start = [0; 64];
+    let mut opened = File::open(&file).map_err(Error::io(&file))?;
+    if opened.metadata().map_err(Error::io(&file))?.is_dir() {
+        return Err(Error::io(&file)(io::Error::new(io::ErrorKind::IsADirectory, "is a folder, not a file")));
     }
+    let num_read = opened.read(&mut start).map_err(Error::io(&file))?;
+    if start[..num_read].starts_with(gguf::MAGIC) {
+        return gguf::load(&file, given);
+    }
+    let bytes = read_bytes(&file)?;
+    if sentencepiece::is_model(&bytes) {
+        return check_own(&file, sentencepiece::parse(&file, &bytes)?);
+    }
+    let text = decode(&file, bytes)?;
+    if tiktoken::is_ranks(&text) {
+        let mut of_them = OfRanks::default();
+        let vocab = tiktoken::parse(&file, &text, |num_ranks| {
+            of_them = given.of_ranks(&file, num_ranks)?;
+            Ok(std::mem::take(&mut of_them.specials))
+        })?;
+        let mut definition = of_ranks(vocab, &of_them.pattern)?;
+        if of_them.nfc {
+            definition.pipeline.normalizer = Normalizer::new(vec![Step::Nfc]).unwrap_or_default();
+        }
+        return Ok(definition);
+    }
+    let own = own_beside(&file)?;
+    if own.is_none() || file.file_name().is_some_and(|name| name != huggingface::TOKENIZER) {
+        let entries = json::Json::parse(&file, &text).or_else(|error| not_read(&file, &text, error))?;
+        let json::Json::Object(entries) = entries else {
+            return huggingface::parse(&file, &text, own.as_deref());
+        };
+        if tekken::is_tekken(&entries) {
+            return tekken::parse(&file, entries);
+        }
+        let is_vocab =
+            !entries.is_empty() && entries.iter().all(|(_, id)| matches!(id, json::Json::Number(_)));
+        let merges = file.with_file_name(gpt2::MERGES);
+        if is_vocab && merges.exists() {
+            let specials: Vec<String> =
+                given.special_tokens.iter().map(|special| special.0.clone()).collect();
+            let vocab = load_gpt2(&file, &merges, &specials)?;
+            let pattern = given.pattern.as_deref().unwrap_or("gpt2");
+            return Ok(Definition::new(vocab, Pretokenizer::new(pattern)?.pattern()));
+        }
+    }
+    huggingface::parse(&file, &text, own.as_deref())
+}
+
+/// A tokenizer of ranks, as tiktoken uses them.
+///
+/// # Errors
+/// [`Error::Pattern`] if the pattern is none.
+pub fn of_ranks(vocab: Vocab, pattern: &str) -> Result<Definition> {
+    let mut definition = Definition::new(vocab, Pretokenizer::new(pattern)?.pattern());
+    let vocab = &definition.vocab;
+    let derivations = vocab.derivations();
+    let is_made =
+        |id, bytes: &[u8]| bytes.is_empty() || derivations.is_some_and(|made| made.is_reachable(id));
+    // Where merging makes every token of its bytes, a look at whole pieces changes nothing.
+    let are_made = vocab.tokens().all(|(id, bytes)| !vocab.is_ordinary(id) || is_made(id, bytes));
+    definition.pipeline.whole_pieces = !are_made;
+    Ok(definition)
+}
+
+/// The file of a folder that is read.
+fn file_in(folder: &Path) -> Result<PathBuf> {
+    for name in [huggingface::TOKENIZER, "tekken.json", "tokenizer.model"] {
+        if folder.join(name).exists() {
+            return Ok(folder.join(name));
+        }
+    }
+    let entries = fs::read_dir(folder).map_err(Error::io(folder))?;
+    let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    files.sort();
+    for ending in ["model", "tiktoken", "gguf"] {
+        let found: Vec<_> =
+            files.iter().filter(|file| file.extension().is_some_and(|name| name == ending)).collect();
+        match found[..] {
+            [] => {}
+            [file] => return Ok(file.clone()),
+            _ => {
+                return refuse(
+                    folder,
+                    None,
+                    format!("the folder has {} files *.{ending}; name one of them", found.len()),
+                );
+            }
+        }
+    }
+    if folder.join(gpt2::VOCAB).exists() && folder.join(gpt2::MERGES).exists() {
+        return Ok(folder.join(gpt2::VOCAB));
+    }
+    let reason = "the folder has no tokenizer.json, and no other file of a tokenizer (tekken.json, *.model, *.tiktoken, *.gguf, or vocab.json \
+                  with merges.txt), so it is no tokenizer, or its saving was cut off";
+    refuse(folder, None, reason)
+}
+
+/// The text of the file of ours beside a file.
+fn own_beside(file: &Path) -> Result<Option<String>> {
     let own = file.with_file_name(huggingface::OWN_FILE);
-    let own = if own.exists() { Some(read_text(&own)?) } else { None };
-    huggingface::parse(&file, &read_text(&file)?, own.as_deref())
+    if own.exists() { read_text(&own).map(Some) } else { Ok(None) }
+}
+
+/// Checks a tokenizer by the digest in the file of ours beside its own.
+fn check_own(file: &Path, definition: Definition) -> Result<Definition> {
+    match own_beside(file)? {
+        Some(own) => huggingface::check(file, &own, definition),
+        None => Ok(definition),
+    }
+}
+
+/// The error for a file of no format that is read.
+fn not_read<T>(path: &Path, text: &str, error: Error) -> Result<T> {
+    if text.trim_start().starts_with(['{', '[']) {
+        return Err(error);
+    }
+    let reason = "the file is not of a format that is read: tokenizer.json, tekken.json, vocab.json beside merges.txt, tiktoken's ranks, \
+                  SentencePiece's .model, GGUF";
+    refuse(path, None, reason)
 }
 
 /// The texts of a `tokenizer.json` and of `tinybpe.json`, without files.
@@ -149,6 +278,10 @@ fn refuse<T>(path: &Path, line: Option<usize>, reason: impl Into<String>) -> Res
 
 /// Reads a whole text file, without its byte order mark if it has one.
 fn read_text(path: &Path) -> Result<String> {
+    decode(path, read_bytes(path)?)
+}
+
+fn read_bytes(path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(Error::io(path))?;
     if file.metadata().map_err(Error::io(path))?.is_dir() {
@@ -160,7 +293,7 @@ fn read_text(path: &Path) -> Result<String> {
             format!("the file has more than {MAX_FILE_BYTES} bytes, the limit of a tokenizer's file");
         return refuse(path, None, reason);
     }
-    decode(path, bytes)
+    Ok(bytes)
 }
 
 fn decode(path: &Path, bytes: Vec<u8>) -> Result<String> {

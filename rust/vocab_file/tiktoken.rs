@@ -33,13 +33,39 @@ use std::{collections::HashMap, fmt::Write as _, ops::Range, path::Path, sync::A
 /// [`Error::Io`]; [`Error::VocabFile`] with the line at fault: one that is no `base64 rank`, a token or rank
 /// given twice, a byte missing.
 pub fn load_tiktoken(path: &Path, specials: &[(String, Option<u32>)]) -> Result<Vocab> {
+    parse(path, &read_text(path)?, |_| Ok(specials.to_vec()))
+}
+
+/// Whether a text is ranks: its first line is.
+pub fn is_ranks(text: &str) -> bool {
+    let mut lines = text.lines().filter(|line| !line.is_empty());
+    lines.next().is_some_and(|line| parse_line(line).is_ok())
+}
+
+/// Reads the text of a file. `specials` is told the number of ranks.
+pub fn parse(
+    path: &Path,
+    text: &str,
+    specials: impl FnOnce(u32) -> Result<Vec<(String, Option<u32>)>>,
+) -> Result<Vocab> {
     let mut tokens = Vec::new();
-    for (number, line) in (1..).zip(read_text(path)?.split('\n')) {
+    for (number, line) in (1..).zip(text.split('\n')) {
         let line = line.strip_suffix('\r').unwrap_or(line);
         if !line.is_empty() {
             tokens.push(parse_line(line).or_else(|reason| refuse(path, Some(number), reason))?);
         }
     }
+    let highest = tokens.iter().map(|token| token.0).max();
+    let specials = specials(highest.map_or(0, |rank| rank + 1))?;
+    vocab_of_ranks(path, tokens, &specials)
+}
+
+/// The vocabulary of tokens whose ids ascend like their ranks.
+pub fn vocab_of_ranks(
+    path: &Path,
+    mut tokens: Vec<(u32, Arc<[u8]>)>,
+    specials: &[(String, Option<u32>)],
+) -> Result<Vocab> {
     tokens.sort();
     if let Some(pair) = tokens.windows(2).find(|w| w[0].0 == w[1].0) {
         let text = format!("rank {} is given to {} and to {}", pair[0].0, show(&pair[0].1), show(&pair[1].1));

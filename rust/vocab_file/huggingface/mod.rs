@@ -21,11 +21,15 @@ mod post_processor;
 mod pre_tokenizer;
 mod write;
 
-use super::{json::Json, refuse};
+use super::{
+    json::Json,
+    pieces::{ONE_PIECE, WORDS, are_words},
+    refuse,
+};
 use crate::{
     error::Result,
     normalizer::Normalizer,
-    pipeline::{Definition, Pipeline, Prefix, PrefixPlace, Source},
+    pipeline::{AddedToken, Definition, Pipeline, Prefix, PrefixPlace, Source},
     pretokenizer::Pretokenizer,
     vocab::{Vocab, show},
 };
@@ -37,12 +41,6 @@ pub use write::{config, write};
 
 pub const TOKENIZER: &str = "tokenizer.json";
 pub const CONFIG: &str = "tokenizer_config.json";
-/// A text that is not split is one piece.
-const ONE_PIECE: &str = "(?s:.)+";
-/// Words of a vocabulary in which no token holds a space behind another character: no merge crosses from a word to the space
-/// before the next.
-const WORDS: &str = " *[^ ]+| +";
-
 /// The file that messages name.
 struct File<'a> {
     path: &'a Path,
@@ -138,20 +136,25 @@ pub fn parse(path: &Path, text: &str, own: Option<&str>) -> Result<Definition> {
         source: Some(source),
     };
     let definition = Definition { vocab, pattern, pipeline };
-    if own.is_some_and(|own| own.sha256 != definition.sha256()) {
-        return file.refuse(format!(
-            "the tokenizer is not the one that was saved: its digest differs from the one in {OWN_FILE}, or in `model.{}` of an older file. \
-             The file is damaged, or was edited; restore it, or remove {OWN_FILE} if the edit is meant",
-            own::KEY
-        ));
+    match own {
+        Some(own) => own.check(path, definition),
+        None => Ok(definition),
     }
-    Ok(definition)
 }
 
-/// Whether no token holds a space behind another character.
-fn are_words(vocab: &Vocab) -> bool {
-    let crosses = |bytes: &[u8]| bytes.windows(2).any(|pair| pair[0] != b' ' && pair[1] == b' ');
-    !vocab.tokens().any(|(id, bytes)| vocab.is_ordinary(id) && crosses(bytes))
+/// Checks a tokenizer by the text of the file of ours beside its own, whose path is for messages.
+pub fn check(path: &Path, own: &str, definition: Definition) -> Result<Definition> {
+    Own::parse(path, own)?.check(path, definition)
+}
+
+/// The vocabulary of tokens and merges that are spelled in GPT-2's characters.
+pub fn byte_level(
+    path: &Path,
+    entries: Vec<(&str, u32)>,
+    merges: &[String],
+    added: &[AddedToken],
+) -> Result<Vocab> {
+    File { path }.byte_level_vocab(&model::Model::of_parts(entries, merges), added, None)
 }
 
 fn has_byte_level(decoder: &Value) -> bool {

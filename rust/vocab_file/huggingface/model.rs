@@ -5,6 +5,7 @@ use super::super::{
     gpt2::{check_pair, not_bytes},
     in_file,
     json::{Json, Object},
+    pieces::byte_of,
     resolve::{self, Entries},
 };
 use super::File;
@@ -35,6 +36,15 @@ pub(super) struct Model<'a> {
     pub own: Option<Own>,
     /// All but vocabulary and merges, as the inside of an object.
     pub settings: String,
+}
+
+impl<'a> Model<'a> {
+    /// A model of a file of another format.
+    pub fn of_parts(entries: Vec<(&'a str, u32)>, merges: &'a [String]) -> Self {
+        let vocab = entries.into_iter().map(|(text, id)| (Cow::Borrowed(text), id)).collect();
+        let merges = merges.iter().map(|merge| Json::String(Cow::Borrowed(&merge[..]))).collect();
+        Model { vocab, merges, ..Model::default() }
+    }
 }
 
 impl Model<'_> {
@@ -242,13 +252,4 @@ fn specials(added: &[AddedToken]) -> Vec<(String, Option<u32>)> {
     let mut seen = HashSet::new();
     let firsts = added.iter().filter(|token| !token.content.is_empty() && seen.insert(&token.content[..]));
     firsts.map(|token| (token.content.clone(), Some(token.id))).collect()
-}
-
-/// The byte that a token such as `<0x0A>` stands for.
-fn byte_of(text: &str) -> Option<u8> {
-    let digits = text.strip_prefix("<0x")?.strip_suffix('>')?;
-    if digits.len() != 2 || digits.bytes().any(|byte| byte.is_ascii_lowercase()) {
-        return None;
-    }
-    u8::from_str_radix(digits, 16).ok()
 }

@@ -30,6 +30,18 @@ impl Own {
         Self::read(&path, "the file", Json::parse(&path, text)?.object(&path, "the file")?)
     }
 
+    /// Gives back the tokenizer if it is the one that this was written for.
+    pub fn check(&self, path: &Path, definition: Definition) -> Result<Definition> {
+        if self.sha256 == definition.sha256() {
+            return Ok(definition);
+        }
+        let reason = format!(
+            "the tokenizer is not the one that was saved: its digest differs from the one in {FILE}, or in `model.{KEY}` of an older file. \
+             The file is damaged, or was edited; restore it, or remove {FILE} if the edit is meant"
+        );
+        refuse(path, None, reason)
+    }
+
     /// Reads the entries; `what` names them.
     pub fn read(path: &Path, what: &str, entries: Object) -> Result<Self> {
         let entries: HashMap<_, _> = entries.into_iter().collect();
