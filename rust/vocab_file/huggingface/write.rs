@@ -18,10 +18,12 @@ use super::oniguruma::read_otherwise;
 use super::{own_file, parse, pre_tokenizer::SPACE};
 use crate::{
     error::Result,
-    pipeline::{Definition, Source},
+    normalizer::Step,
+    pipeline::{Definition, Pipeline, PrefixPlace, Source, Template},
     pretokenizer::Pretokenizer,
     vocab::{Vocab, show},
 };
+use serde_json::{Value, json};
 use std::{fmt::Write as _, path::Path};
 
 const END_OF_TEXT: &str = "<|endoftext|>";
@@ -34,13 +36,6 @@ pub fn write(path: &Path, definition: &Definition) -> Result<String> {
         return refuse(path, None, reason);
     }
     if definition.pipeline.source.is_none() {
-        if !definition.pipeline.is_plain() && !definition.pipeline.whole_pieces {
-            return refuse(
-                path,
-                None,
-                "the format of the tokenizer's origin says what this one does not know how to say; keep the file that it was read from",
-            );
-        }
         for regex in Pretokenizer::new(&definition.pattern)?.regexes() {
             if let Some(construct) = read_otherwise(regex) {
                 let reason = format!(
@@ -73,7 +68,13 @@ fn compose(path: &Path, definition: &Definition) -> Result<String> {
     let source = match &definition.pipeline.source {
         Some(source) => source,
         None => {
-            own = own_source(definition)?;
+            own = match own_source(definition)? {
+                Some(source) => source,
+                None => {
+                    let reason = "tokenizer.json cannot say what this tokenizer does to text; keep the file that it was read from";
+                    return refuse(path, None, reason);
+                }
+            };
             &own
         }
     };
@@ -163,8 +164,17 @@ fn compose(path: &Path, definition: &Definition) -> Result<String> {
     ))
 }
 
-/// What the file says of a tokenizer that was trained here, or read from tiktoken's ranks.
-fn own_source(definition: &Definition) -> Result<Source> {
+/// What the file says of a tokenizer that was trained here, or read from ranks or GGUF; `None` if it cannot say it.
+fn own_source(definition: &Definition) -> Result<Option<Source>> {
+    let Pipeline { normalizer, prefix, strips_prefix, template, .. } = &definition.pipeline;
+    let normalizer = match normalizer.steps() {
+        [] => String::new(),
+        [Step::Nfc] => r#"{"type": "NFC"}"#.into(),
+        _ => return Ok(None),
+    };
+    if prefix.place != PrefixPlace::Never || *strips_prefix || definition.vocab.characters().is_some() {
+        return Ok(None);
+    }
     let byte_level = |prefix: bool, regex: bool| {
         format!(
             r#"{{"type": "ByteLevel", "add_prefix_space": {prefix}, "trim_offsets": true, "use_regex": {regex}}}"#
@@ -195,7 +205,30 @@ fn own_source(definition: &Definition) -> Result<Source> {
     "ignore_merges": {}"#,
         definition.pipeline.whole_pieces
     );
-    Ok(Source { pre_tokenizer, decoder: byte_level(true, true), model, ..Source::default() })
+    let post_processor = post_processor(definition, template);
+    let decoder = byte_level(true, true);
+    Ok(Some(Source { normalizer, pre_tokenizer, post_processor, decoder, model, ..Source::default() }))
+}
+
+/// The template as JSON, empty for none.
+fn post_processor(definition: &Definition, template: &Template) -> String {
+    if *template == Template::default() {
+        return String::new();
+    }
+    let name =
+        |id: u32| String::from_utf8_lossy(definition.vocab.token_bytes(id).unwrap_or_default()).into_owned();
+    let special = |&id: &u32| json!({"SpecialToken": {"id": name(id), "type_id": 0}});
+    let around = |text: &str, kind: u32| {
+        let text = json!({"Sequence": {"id": text, "type_id": kind}});
+        let before = template.before.iter().map(special);
+        before.chain([text]).chain(template.after.iter().map(special)).collect::<Vec<_>>()
+    };
+    let ids = template.before.iter().chain(&template.after);
+    let tokens: serde_json::Map<String, Value> =
+        ids.map(|&id| (name(id), json!({"id": name(id), "ids": [id], "tokens": [name(id)]}))).collect();
+    let pair = [around("A", 0), around("B", 1)].concat();
+    json!({"type": "TemplateProcessing", "single": around("A", 0), "pair": pair, "special_tokens": tokens})
+        .to_string()
 }
 
 /// The text of `tokenizer_config.json`.
