@@ -65,6 +65,9 @@ class ByteTokenizer:
     def decode_bytes(self, ids: list[int]) -> bytes:
         return b"".join(self.vocab[i] for i in ids)
 
+    decode_tokens = decode_bytes
+    eot_token = 256
+
 
 def equal(a: torch.Tensor, b: torch.Tensor, tolerance: float = 1e-5) -> None:
     torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance)

@@ -14,7 +14,6 @@ from conftest import shared_file
 from hypothesis import given
 from strategies import adversarial_texts, texts
 from tinybpe import Tokenizer
-from tinybpe.errors import VocabFileError
 from tinybpe.reference import PATTERNS, ReferenceTokenizer
 
 SPECIAL = "<|endoftext|>"
@@ -196,6 +195,10 @@ def test_dolma2_equals_tokenizers() -> None:
         assert ours.encode(text, allowed_special="all") == theirs.encode(text, add_special_tokens=False).ids
 
 
-def test_a_normalizer_is_refused_by_name() -> None:
-    with pytest.raises(VocabFileError, match=r"(?i)normalizer|NFC"):
-        Tokenizer.load(shared_file("vocabs/gpt_neox.tokenizer.json"))
+def test_a_normalizer_is_carried_out() -> None:
+    path = shared_file("vocabs/gpt_neox.tokenizer.json")
+    ours, theirs = Tokenizer.load(path), hf.Tokenizer.from_file(str(path))
+    for text in ("e\u0301 \u1100\u1161", "a  b   c", "<|endoftext|>", *PROBES):
+        ids = theirs.encode(text, add_special_tokens=False).ids
+        assert ours.encode(text, allowed_special="all") == ids
+        assert ours.decode(ids) == ours.normalize(text)

@@ -15,7 +15,7 @@ import pytest
 import tokenizers as hf
 from conftest import shared_file
 from tinybpe import Tokenizer
-from tinybpe.errors import VocabFileError
+from tinybpe.errors import VocabError
 from tinybpe.export import PROBES
 from tinybpe.reference import PATTERNS
 
@@ -236,8 +236,6 @@ def bases(stories: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, J
         folder = tmp_path_factory.mktemp(pattern)
         tokenizer.save(folder)
         content = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
-        # As from elsewhere: our digest would refuse every change.
-        del content["model"]["tinybpe"]
         made[pattern] = content
     return made
 
@@ -266,13 +264,23 @@ def test_equal_ids_or_a_refusal(name: str, bases: dict[str, Json], tmp_path: Pat
             assert str(path) in str(error) or "pattern" in str(error), error
             continue
         library = theirs(path)
+        if library is not None:
+            # What concerns batches for a model is loaded and not applied.
+            library.no_truncation()
+            library.no_padding()
         for text in TEXTS if library is not None else ():
             try:
                 expected = library.encode(text, add_special_tokens=False).ids
             except BaseException as error:
                 assert not isinstance(error, KeyboardInterrupt)
                 continue
-            assert ours.encode(text, allowed_special="all") == expected, (pattern, text)
+            try:
+                ids = ours.encode(text, allowed_special="all")
+            except VocabError as error:
+                # The library drops a character that has no token.
+                assert "no token" in str(error), (pattern, text)
+                continue
+            assert ids == expected, (pattern, text)
 
 
 @pytest.mark.parametrize("name", ["gpt2", "dolma2"])
@@ -280,16 +288,9 @@ def test_real_tokenizers_with_other_settings(name: str, tmp_path: Path) -> None:
     """The settings that Llama 3 and Qwen have on the vocabularies that lie here."""
     content = json.loads(shared_file(f"vocabs/{name}.tokenizer.json").read_text(encoding="utf-8"))
     path = tmp_path / "tokenizer.json"
-    path.write_text(json.dumps(content | {"normalizer": {"type": "NFC"}}), encoding="utf-8")
-    with pytest.raises(VocabFileError, match=r"`normalizer` is of type `NFC`"):
-        Tokenizer.load(path)
-    content["model"]["ignore_merges"] = True
-    path.write_text(json.dumps(content), encoding="utf-8")
-    try:
-        ours = Tokenizer.load(path)
-    except VocabFileError as error:
-        assert "ignore_merges" in str(error)
-        return
-    library = hf.Tokenizer.from_file(str(path))
-    for text in TEXTS:
-        assert ours.encode(text, allowed_special="all") == library.encode(text, add_special_tokens=False).ids
+    for settings in ({"normalizer": {"type": "NFC"}}, {"model": content["model"] | {"ignore_merges": True}}):
+        path.write_text(json.dumps(content | settings), encoding="utf-8")
+        ours, library = Tokenizer.load(path), hf.Tokenizer.from_file(str(path))
+        for text in TEXTS:
+            ids = library.encode(text, add_special_tokens=False).ids
+            assert ours.encode(text, allowed_special="all") == ids

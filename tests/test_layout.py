@@ -21,8 +21,8 @@ LM_FILES = sorted((PYTHON / "lm").glob("*.py"))
 RUST_LAYERS = [
     {"error"},
     {"monitor", "atomic", "special", "piece_key", "cpu", "threads", "huge_pages"},
-    {"pretokenizer", "vocab"},
-    {"cutter"},
+    {"pretokenizer", "vocab", "normalizer"},
+    {"cutter", "pipeline"},
     {"vocab_file", "reader", "naive"},
     {"word_counts"},
     {"trainer", "encoder"},

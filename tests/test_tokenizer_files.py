@@ -62,10 +62,10 @@ def test_pickle(both: Both, text: bytes) -> None:
     assert copied.encode(text, allowed_special="all") == reference.encode(text)
 
 
-def test_saving_writes_four_files(tokenizer: Tokenizer, tmp_path: Path) -> None:
+def test_saving_writes_five_files(tokenizer: Tokenizer, tmp_path: Path) -> None:
     tokenizer.save(tmp_path / "new" / "folder")
     names = {file.name for file in (tmp_path / "new" / "folder").iterdir()}
-    assert names == {"vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json"}
+    assert names == {"vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "tinybpe.json"}
     tokenizer.save(str(tmp_path / "new" / "folder"))
     assert Tokenizer.load(str(tmp_path / "new" / "folder")) == tokenizer
 

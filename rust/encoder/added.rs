@@ -28,12 +28,15 @@ pub(super) struct Around {
     pub knows_starts: bool,
     /// Whether a space is put before text before tokens of normalized text are looked for.
     pub prefix_is_normalized: bool,
+    /// Whether it is put before the tokens themselves: by a step of the normalizer, and not by SentencePiece.
+    pub prefixes_tokens: bool,
 }
 
 impl Around {
     pub fn new(pretokenizer: Pretokenizer, pipeline: &Pipeline) -> Self {
         Around {
             prefix_is_normalized: pipeline.prefix.is_normalized(),
+            prefixes_tokens: pipeline.prefix.place == PrefixPlace::Each,
             pretokenizer: Arc::new(pretokenizer),
             normalizer: Arc::new(pipeline.normalizer.clone()),
             knows_starts: pipeline.prefix.place != PrefixPlace::Never || pipeline.normalizer.knows_ends(),
@@ -53,7 +56,9 @@ impl Around {
         let (specials, early_ids) = self.find(&early, |token| Ok(token.content.clone()))?;
         let normalized = |token: &AddedToken| {
             let content = self.normalizer.apply(token.content.as_bytes(), WHOLE)?;
-            Ok(String::from_utf8_lossy(&content).into_owned())
+            // What a normalizer puts before text it puts before this as well.
+            let prefix = if self.prefix_is_normalized && self.prefixes_tokens { " " } else { "" };
+            Ok(format!("{prefix}{}", String::from_utf8_lossy(&content)))
         };
         let (late, late_ids) = self.find(&late, normalized)?;
         let cutter = Cutter {

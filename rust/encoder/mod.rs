@@ -22,7 +22,7 @@ use crate::cutter::Cutter;
 use crate::error::{Error, Result};
 use crate::monitor::Monitor;
 use crate::normalizer::Ends;
-use crate::pipeline::{AddedToken, Definition, Pipeline, Prefix, PrefixPlace};
+use crate::pipeline::{AddedToken, Definition, Pipeline};
 use crate::pretokenizer::Pretokenizer;
 use crate::special::{self, SpecialTokens};
 use crate::vocab::pairs::PairTable;
@@ -33,6 +33,7 @@ pub use batch::{Batch, Id};
 use cache::PieceCache;
 use joints::{Joints, Memo};
 use merge::Merger;
+use rustc_hash::FxHashSet;
 pub use spans::Unit;
 use std::borrow::Cow;
 use std::ops::Range;
@@ -171,8 +172,10 @@ impl Encoder {
         let pipeline = &definition.pipeline;
         let around = Around::new(pretokenizer, pipeline);
         let special = |token: &&AddedToken| token.special;
-        let contents: Vec<String> =
-            pipeline.added.iter().filter(special).map(|token| token.content.clone()).collect();
+        let mut seen = FxHashSet::default();
+        let contents = pipeline.added.iter().filter(special).map(|token| &token.content[..]);
+        let contents = contents.filter(|content| !content.is_empty() && seen.insert(*content));
+        let contents: Vec<String> = contents.map(str::to_owned).collect();
         Ok(Encoder {
             all: around.added(pipeline.added.iter())?,
             always: around.added(pipeline.added.iter().filter(|token| !token.special))?,
@@ -430,7 +433,8 @@ impl Encoder {
             return self.encode_stretch(worker, text, ends, is_first, ids, take);
         }
         let mut text = normalizer.apply(text, ends)?;
-        if ends.begins && prefix.is_normalized() && !added.cutter.late.is_empty() {
+        if prefix.is_before(ends.begins, is_first) && prefix.is_normalized() && !added.cutter.late.is_empty()
+        {
             text.to_mut().insert(0, b' ');
             // It is there, and no stretch below begins another.
             let ends = Ends { begins: false, ..ends };
@@ -483,13 +487,12 @@ impl Encoder {
         ids: &mut Vec<u32>,
         take: &mut impl FnMut(&mut Vec<u32>),
     ) -> Result<()> {
-        let Prefix { place, unless_space } = self.definition.pipeline.prefix;
-        let is_place = match place {
-            PrefixPlace::Never => return self.encode_pieces(worker, text, ids, take),
-            PrefixPlace::First => is_first,
-            PrefixPlace::Each => ends.begins,
-        };
-        if !is_place || text.is_empty() || unless_space && text.starts_with(b" ") {
+        let prefix = self.definition.pipeline.prefix;
+        let unless_space = prefix.unless_space;
+        if !prefix.is_before(ends.begins, is_first)
+            || text.is_empty()
+            || unless_space && text.starts_with(b" ")
+        {
             return self.encode_pieces(worker, text, ids, take);
         }
         let mut prefixed = std::mem::take(&mut worker.prefixed);

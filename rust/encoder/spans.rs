@@ -12,7 +12,6 @@ use super::{Added, Encoder, Specials, WHOLE, Worker, ends_within};
 use crate::error::Result;
 use crate::monitor::Monitor;
 use crate::normalizer::Ends;
-use crate::pipeline::PrefixPlace;
 use std::ops::Range;
 
 /// What the ends of a span are counted in.
@@ -110,12 +109,14 @@ impl Encoder {
         all: &mut Located,
     ) -> Result<()> {
         let (mut normalized, mut changed) = self.definition.pipeline.normalizer.aligned(text, ends)?;
-        let mut ends = ends;
-        if ends.begins && self.definition.pipeline.prefix.is_normalized() && !added.cutter.late.is_empty() {
+        let (mut ends, mut is_first) = (ends, offset == 0);
+        let prefix = self.definition.pipeline.prefix;
+        if prefix.is_before(ends.begins, is_first) && prefix.is_normalized() && !added.cutter.late.is_empty()
+        {
             normalized.insert(0, b' ');
             changed.iter_mut().for_each(|(_, became)| *became = became.start + 1..became.end + 1);
             changed.insert(0, (0..0, 0..1));
-            ends.begins = false;
+            (ends.begins, is_first) = (false, false);
         }
         let first = all.len();
         added.cutter.late.split(
@@ -123,7 +124,7 @@ impl Encoder {
             &mut (worker, &mut *all),
             |(worker, all), range| {
                 let within = self.ends_within_late(&range, &normalized, ends);
-                let is_first = offset == 0 && range.start == 0;
+                let is_first = is_first && range.start == 0;
                 self.locate_stretch(worker, &normalized[range.clone()], range.start, within, is_first, all)
             },
             |(_, all), found| {
@@ -151,11 +152,7 @@ impl Encoder {
         let mut ids = Vec::new();
         self.encode_stretch(worker, text, ends, is_first, &mut ids, &mut |_| ())?;
         let pipeline = &self.definition.pipeline;
-        let is_place = match pipeline.prefix.place {
-            PrefixPlace::Never => false,
-            PrefixPlace::First => is_first,
-            PrefixPlace::Each => ends.begins,
-        };
+        let is_place = pipeline.prefix.is_before(ends.begins, is_first);
         let mut prefix = usize::from(is_place && !(pipeline.prefix.unless_space && text.starts_with(b" ")));
         let unknown = self.vocab().characters().map_or(pipeline.unknown, |characters| characters.unknown);
         let mut at = 0;

@@ -1,7 +1,7 @@
 //! What imported tokenizers do around merging: alone, in parts, in streams, against the plainest way to do it.
 
 use super::*;
-use crate::pipeline::Template;
+use crate::pipeline::{Prefix, PrefixPlace, Template};
 use crate::vocab::{Characters, Merge};
 use proptest::prelude::*;
 
@@ -38,7 +38,7 @@ fn of_characters(falls_back: bool, ranks: Vec<u32>) -> Vocab {
         (302, 304, 306),
     ];
     let byte_ids = falls_back.then(|| Box::new(std::array::from_fn(|byte| byte as u32)));
-    let characters = Characters { byte_ids, unknown: Some(310), fuse_unknown: true };
+    let characters = Characters { byte_ids, unknown: Some(310), writes_spaces: false, fuse_unknown: true };
     let specials = vec![("<s>".into(), Some(311)), ("<x>".into(), Some(312)), ("<n>".into(), Some(313))];
     let merges = merges.iter().map(merge).collect();
     let tokens: Vec<_> = tokens;
@@ -180,22 +180,26 @@ fn naive(definition: &Definition, text: &str, allowed: bool) -> Vec<u32> {
     }
     let pipeline = &definition.pipeline;
     let count = |token: &&AddedToken| allowed || !token.special;
-    let (late, early): (Vec<_>, Vec<_>) =
+    let (mut late, early): (Vec<_>, Vec<_>) =
         pipeline.added.iter().filter(count).cloned().partition(|token| token.normalized);
+    if pipeline.prefix.place == PrefixPlace::Each && !pipeline.prefix.unless_space {
+        late.iter_mut().for_each(|token| token.content.insert(0, ' '));
+    }
     let mut ids = Vec::new();
     let mut is_first = true;
     for (part, id) in split(text, &early) {
         ids.extend(id);
         let Prefix { place, unless_space } = pipeline.prefix;
-        let is_normalized = place == PrefixPlace::Each && !unless_space;
-        let part = if is_normalized { format!(" {part}") } else { part.to_owned() };
+        let is_normalized = place != PrefixPlace::Never && !unless_space;
+        let is_here = place == PrefixPlace::Each || is_first;
+        let part = if is_normalized && is_here { format!(" {part}") } else { part.to_owned() };
         let parts = if id.is_none() { split(&part, &late) } else { Vec::new() };
         for (part, id) in parts {
             ids.extend(id);
             if id.is_none() {
                 let is_place = match place {
                     PrefixPlace::Never => false,
-                    PrefixPlace::First => is_first,
+                    PrefixPlace::First => is_first && unless_space,
                     PrefixPlace::Each => unless_space,
                 };
                 let has_prefix = is_place && !(unless_space && part.starts_with(' '));

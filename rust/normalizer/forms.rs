@@ -7,7 +7,7 @@
 use super::marked::Marked;
 use regex_syntax::hir::{Class, HirKind};
 use std::sync::LazyLock;
-use unicode_normalization::char::canonical_combining_class;
+use unicode_normalization::char::{canonical_combining_class, is_combining_mark};
 use unicode_normalization::{
     IsNormalized, UnicodeNormalization, is_nfc_quick, is_nfd_quick, is_nfkc_quick, is_nfkd_quick,
 };
@@ -37,6 +37,10 @@ static LATER: LazyLock<Marked> = LazyLock::new(|| {
     };
     Marked::of(is_later)
 });
+
+/// Characters of the general category M.
+pub static MARKS: LazyLock<Marked> =
+    LazyLock::new(|| Marked::of(|c| is_combining_mark(c) && !LATER.contains(c)));
 
 /// Whether Unicode 9.0 lacks a character.
 #[cfg(test)]

@@ -15,15 +15,6 @@ const BLOCK: usize = 32;
 
 /// Characters whose lower case is another text.
 pub static LOWERCASE: LazyLock<Marked> = LazyLock::new(|| Marked::of(|c| !c.to_lowercase().eq([c])));
-/// Nonspacing marks.
-pub static NONSPACING: LazyLock<Marked> = LazyLock::new(|| {
-    let class = regex_syntax::parse(r"\p{Mn}").ok();
-    let ranges = class.as_ref().and_then(|hir| match hir.kind() {
-        regex_syntax::hir::HirKind::Class(regex_syntax::hir::Class::Unicode(class)) => Some(class.ranges()),
-        _ => None,
-    });
-    Marked::of_ranges(ranges.unwrap_or_default())
-});
 
 impl Marked {
     /// The characters for which `is_in` holds.
@@ -32,14 +23,6 @@ impl Marked {
         ('\0'..=char::MAX)
             .filter(|&c| is_in(c))
             .for_each(|c| words[c as usize / 64] |= 1 << (c as usize % 64));
-        Self::new(words)
-    }
-
-    fn of_ranges(ranges: &[regex_syntax::hir::ClassUnicodeRange]) -> Self {
-        let mut words = vec![0; 0x11_0000 / 64];
-        for c in ranges.iter().flat_map(|range| range.start()..=range.end()) {
-            words[c as usize / 64] |= 1 << (c as usize % 64);
-        }
         Self::new(words)
     }
 

@@ -8,8 +8,8 @@ mod marked;
 
 use crate::error::{Error, Result};
 use fancy_regex::Regex;
-use forms::Form;
-use marked::{LOWERCASE, Marked, NONSPACING};
+use forms::{Form, MARKS};
+use marked::{LOWERCASE, Marked};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::ops::Range;
@@ -61,7 +61,7 @@ pub enum Step {
     Nfkd,
     /// Each character becomes its lower case.
     Lowercase,
-    /// Nonspacing marks are left out.
+    /// Marks are left out.
     StripAccents,
     /// Whitespace at the ends is left out.
     Strip {
@@ -227,7 +227,7 @@ impl Step {
             Step::Nfkc => Form::Kc.marked(),
             Step::Nfkd => Form::Kd.marked(),
             Step::Lowercase => &LOWERCASE,
-            Step::StripAccents => &NONSPACING,
+            Step::StripAccents => &MARKS,
             Step::Strip { .. } | Step::CollapseSpaces | Step::Replace { .. } | Step::Prepend(_) => {
                 return None;
             }
@@ -244,7 +244,7 @@ impl Step {
             Step::Lowercase => {
                 map_valid(text, |part| LOWERCASE.replace(part, |c, new| new.extend(c.to_lowercase())))
             }
-            Step::StripAccents => map_valid(text, |part| NONSPACING.replace(part, |_, _| ())),
+            Step::StripAccents => map_valid(text, |part| MARKS.replace(part, |_, _| ())),
             Step::Strip { left, right } => strip(text, *left && ends.begins, *right && ends.ends),
             Step::CollapseSpaces => collapse_spaces(text, ends),
             Step::Prepend(prefix) => {

@@ -59,11 +59,21 @@ pub enum PrefixPlace {
 }
 
 impl Prefix {
+    /// Whether it belongs before a stretch of text that begins at an added token or with the text, or that is the first.
+    #[must_use]
+    pub fn is_before(self, begins: bool, is_first: bool) -> bool {
+        match self.place {
+            PrefixPlace::Never => false,
+            PrefixPlace::First => is_first,
+            PrefixPlace::Each => begins,
+        }
+    }
+
     /// Whether the space is a part of the normalized text, in which added tokens are then looked for: that is how a normalizer
     /// puts it there, other than a pre-tokenizer.
     #[must_use]
     pub fn is_normalized(self) -> bool {
-        self.place == PrefixPlace::Each && !self.unless_space
+        self.place != PrefixPlace::Never && !self.unless_space
     }
 }
 
@@ -141,7 +151,12 @@ impl Pipeline {
     /// Whether nothing is done but to find special tokens as they are: what a tokenizer trained here does.
     #[must_use]
     pub fn is_plain(&self) -> bool {
-        let is_plain = |token: &AddedToken| *token == AddedToken::special(token.content.clone(), token.id);
+        // Where text stays as it is, it makes no difference whether tokens are looked for before or after, unless some are
+        // looked for before others.
+        let normalized = self.added.first().is_some_and(|token| token.normalized);
+        let is_plain = |token: &AddedToken| {
+            *token == AddedToken { normalized, ..AddedToken::special(token.content.clone(), token.id) }
+        };
         let rest = Pipeline { added: Vec::new(), source: None, ..self.clone() };
         self.added.iter().all(is_plain) && rest == Pipeline::default()
     }

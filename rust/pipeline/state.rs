@@ -17,7 +17,7 @@ struct State {
     merges: Vec<(u32, u32, u32)>,
     ranks: Vec<u32>,
     specials: Vec<(String, u32)>,
-    characters: Option<(Vec<u32>, Option<u32>, bool)>,
+    characters: Option<(Vec<u32>, Option<u32>, bool, bool)>,
 }
 
 impl Definition {
@@ -30,7 +30,7 @@ impl Definition {
             vocab.tokens().filter(|&(id, _)| vocab.is_ordinary(id) && !is_byte(id)).collect();
         let characters = vocab.characters().map(|characters| {
             let bytes = characters.byte_ids.iter().flat_map(|ids| ids.iter().copied()).collect();
-            (bytes, characters.unknown, characters.fuse_unknown)
+            (bytes, characters.unknown, characters.fuse_unknown, characters.writes_spaces)
         });
         let num_ranks = if vocab.has_shared_ranks() { vocab.merges().len() } else { 0 };
         let state = State {
@@ -69,9 +69,9 @@ impl Definition {
         let specials = state.specials.into_iter().map(|(content, id)| (content, Some(id))).collect();
         let vocab = match state.characters {
             None => Vocab::build_by_ids(tokens, merges, state.ranks, specials),
-            Some((bytes, unknown, fuse_unknown)) => {
+            Some((bytes, unknown, fuse_unknown, writes_spaces)) => {
                 let byte_ids = Box::<[u32; 256]>::try_from(bytes.into_boxed_slice()).ok();
-                let characters = Characters { byte_ids, unknown, fuse_unknown };
+                let characters = Characters { byte_ids, unknown, writes_spaces, fuse_unknown };
                 Vocab::of_characters(tokens, merges, state.ranks, characters, specials)
             }
         };

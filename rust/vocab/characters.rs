@@ -3,6 +3,9 @@
 use super::NO_ID;
 use std::sync::Arc;
 
+/// What stands for a space in SentencePiece's vocabularies.
+pub(super) const SPACE: &str = "\u{2581}";
+
 /// What stands for a character that is no token.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Characters {
@@ -10,6 +13,8 @@ pub struct Characters {
     pub byte_ids: Option<Box<[u32; 256]>>,
     /// Without those, the unknown token.
     pub unknown: Option<u32>,
+    /// Whether files write spaces as `▁`, in special tokens as well.
+    pub writes_spaces: bool,
     /// Whether unknown characters side by side are one unknown token.
     pub fuse_unknown: bool,
 }

@@ -24,6 +24,7 @@ pub(crate) mod pairs;
 use crate::error::{Error, Result};
 use crate::piece_key::Seed;
 pub use characters::Characters;
+use characters::SPACE;
 use derivations::Derivations;
 use rustc_hash::{FxHashMap, FxHashSet};
 use sha2::{Digest, Sha256};
@@ -161,7 +162,7 @@ impl Vocab {
             tokens.push((id_of_merge(k), joined));
         }
         let specials = (id_of_merge(merges.len())..).zip(specials).map(|(id, s)| (s.clone(), id)).collect();
-        let mut vocab = Vocab::assemble(tokens, specials, Vec::new())?;
+        let mut vocab = Vocab::assemble(tokens, specials, Vec::new(), false)?;
         for (k, &(left, right)) in merges.iter().enumerate() {
             let smallest = |id| vocab.token_bytes(id).and_then(|b| vocab.id_of(b)).unwrap_or(id);
             let (left, right) = (smallest(left), smallest(right));
@@ -228,7 +229,7 @@ impl Vocab {
         specials: Vec<(String, Option<u32>)>,
     ) -> std::result::Result<Vocab, Flaw> {
         let merged = MergedIds::of(&merges, &specials);
-        let mut vocab = Vocab::without_merges_but(tokens, specials, |id| merged.contains(id))?;
+        let mut vocab = Vocab::without_merges_but(tokens, specials, |id| merged.contains(id), true)?;
         (vocab.merges, vocab.ranks) = (merges, ranks);
         vocab.check_merges()
     }
@@ -243,10 +244,15 @@ impl Vocab {
         specials: Vec<(String, Option<u32>)>,
     ) -> std::result::Result<Vocab, Flaw> {
         let merged = MergedIds::of(&merges, &specials);
-        let byte_tokens = characters.byte_tokens();
+        let mut decoded = characters.byte_tokens();
+        if characters.writes_spaces {
+            let spelled = specials.iter().filter(|special| special.0.contains(SPACE));
+            let bytes = |text: &str| Arc::from(text.replace(SPACE, " ").into_bytes());
+            decoded.extend(spelled.filter_map(|(text, id)| Some(((*id)?, bytes(text)))));
+        }
         tokens.sort();
         let specials = place_specials(&mut tokens, specials, |id| merged.contains(id))?;
-        let mut vocab = Vocab::assemble(tokens, specials, byte_tokens)?;
+        let mut vocab = Vocab::assemble(tokens, specials, decoded, true)?;
         vocab.byte_ids = [NO_ID; 256];
         vocab.characters = Some(characters);
         (vocab.merges, vocab.ranks) = (merges, ranks);
@@ -254,7 +260,7 @@ impl Vocab {
     }
 
     fn without_merges(tokens: Vec<(u32, Arc<[u8]>)>, specials: Vec<(String, Option<u32>)>) -> Result<Vocab> {
-        Self::without_merges_but(tokens, specials, |_| false)
+        Self::without_merges_but(tokens, specials, |_| false, false)
     }
 
     /// The tokens for which `stays` holds are ordinary even if they are special.
@@ -262,10 +268,11 @@ impl Vocab {
         mut tokens: Vec<(u32, Arc<[u8]>)>,
         specials: Vec<(String, Option<u32>)>,
         stays: impl Fn(u32) -> bool,
+        share_ids: bool,
     ) -> Result<Vocab> {
         tokens.sort();
         let specials = place_specials(&mut tokens, specials, stays)?;
-        Vocab::assemble(tokens, specials, Vec::new())
+        Vocab::assemble(tokens, specials, Vec::new(), share_ids)
     }
 
     /// Merge `k` by the bytes of its parts and of what it makes.
@@ -301,11 +308,13 @@ impl Vocab {
         Ok(self)
     }
 
-    /// Everything but the merges. `tokens` are ordinary and sorted by id; `decoded` are those that only decode.
+    /// Everything but the merges. `tokens` are ordinary and sorted by id; `decoded` are those that only decode. Where ids are
+    /// shared, an id of a special token may be that of an ordinary one with other bytes, or decode to other bytes.
     fn assemble(
         mut tokens: Vec<(u32, Arc<[u8]>)>,
         specials: Vec<(String, u32)>,
         decoded: Vec<(u32, Arc<[u8]>)>,
+        share_ids: bool,
     ) -> Result<Vocab> {
         let mut total = 0;
         for (_, bytes) in &tokens {
@@ -328,7 +337,10 @@ impl Vocab {
             specials.into_iter().map(|(content, id)| SpecialToken { content, id }).collect();
         check_contents(&specials)?;
         specials.sort_by_key(|s| s.id);
-        let is_ordinary = |s: &SpecialToken| ordinary.get(s.content.as_bytes()) == Some(&s.id);
+        let ids: FxHashSet<u32> = tokens.iter().chain(&decoded).map(|token| token.0).collect();
+        let is_ordinary = |s: &SpecialToken| {
+            ordinary.get(s.content.as_bytes()) == Some(&s.id) || share_ids && ids.contains(&s.id)
+        };
         let apart = specials.iter().filter(|s| !is_ordinary(s));
         tokens.extend(apart.map(|s| (s.id, s.content.as_bytes().into())));
         tokens.extend(decoded);

@@ -149,11 +149,11 @@ pub fn json_entries(dir: &Path, vocab: &Vocab) -> Result<Vec<(u32, String)>> {
     let mut entries = Vec::with_capacity(vocab.num_tokens());
     let special_texts: HashSet<&str> = vocab.specials().iter().map(|s| &s.content[..]).collect();
     for (id, bytes) in vocab.tokens() {
-        if vocab.is_special(id) {
+        if !vocab.is_ordinary(id) {
             entries.push((id, String::from_utf8_lossy(bytes).into_owned()));
         } else if vocab.id_of(bytes) == Some(id) {
             let text = chars.text(bytes);
-            if special_texts.contains(&text[..]) {
+            if special_texts.contains(&text[..]) && !vocab.is_special(id) {
                 let reason = format!(
                     "the special token {} is spelled like the ordinary token {} (id {id}) in this format, so they would be one; \
                      give the special token a text that the tokens do not have, such as `<|name|>`",

@@ -71,6 +71,26 @@ impl<'a> Json<'a> {
         }
     }
 
+    /// The same as text on one line, with the keys in the file's order.
+    pub fn to_text(&self) -> String {
+        match self {
+            Json::Array(items) => {
+                let items: Vec<String> = items.iter().map(Json::to_text).collect();
+                format!("[{}]", items.join(", "))
+            }
+            Json::Object(entries) => {
+                let entry = |(key, value): &(Cow<str>, Json)| {
+                    format!("{}: {}", serde_json::Value::from(&**key), value.to_text())
+                };
+                format!("{{{}}}", entries.iter().map(entry).collect::<Vec<_>>().join(", "))
+            }
+            Json::Pair(first, second) => {
+                format!("[{}, {}]", serde_json::Value::from(*first), serde_json::Value::from(*second))
+            }
+            other => other.to_value().to_string(),
+        }
+    }
+
     /// The object that this must be; `what` names it in the error.
     pub fn object(self, path: &Path, what: &str) -> Result<Object<'a>> {
         match self {

@@ -118,6 +118,7 @@ pub fn definition(path: &Path, pieces: &[Piece], settings: Settings) -> Result<D
     let characters = Characters {
         byte_ids: has_bytes.then(|| Box::new(byte_ids.map(Option::unwrap_or_default))),
         unknown,
+        writes_spaces: true,
         // Unknown characters side by side are one piece there.
         fuse_unknown: !has_bytes,
     };

@@ -55,7 +55,7 @@ pub fn parse(path: &Path, text: &str, own: Option<&str>) -> Result<Definition> {
     for (key, value) in Json::parse(path, text)?.object(path, "the file")? {
         let mut section = |index: usize, text: &mut String| {
             sections[index] = value.to_value();
-            *text = sections[index].to_string();
+            *text = value.to_text();
         };
         match &key[..] {
             "version" => match value {
@@ -68,8 +68,8 @@ pub fn parse(path: &Path, text: &str, own: Option<&str>) -> Result<Definition> {
                     ));
                 }
             },
-            "truncation" => source.not_applied[0] = value.to_value().to_string(),
-            "padding" => source.not_applied[1] = value.to_value().to_string(),
+            "truncation" => source.not_applied[0] = value.to_text(),
+            "padding" => source.not_applied[1] = value.to_text(),
             "normalizer" => section(0, &mut source.normalizer),
             "pre_tokenizer" => section(1, &mut source.pre_tokenizer),
             "post_processor" => section(2, &mut source.post_processor),
@@ -92,8 +92,11 @@ pub fn parse(path: &Path, text: &str, own: Option<&str>) -> Result<Definition> {
         .or_else(|reason| file.refuse(reason))?;
     let template = post_processor::parse(post_processor).or_else(|reason| file.refuse(reason))?;
     let strips_prefix = decoder::strips_prefix(decoder).or_else(|reason| file.refuse(reason))?;
-    let is_byte_level = splitting.is_byte_level
-        || !splitting.writes_spaces && !model.byte_fallback && has_byte_level(decoder);
+    // Bytes are spelled as characters by the pre-tokenizer, whatever undoes it.
+    let is_byte_level = splitting.is_byte_level;
+    if !is_byte_level && has_byte_level(decoder) {
+        return file.refuse("`decoder` is `ByteLevel` and `pre_tokenizer` is not, so what is decoded is not what was encoded; not supported");
+    }
     let mut steps = normalizing.steps;
     if splitting.writes_spaces && !normalizing.writes_spaces {
         let wanted = crate::normalizer::Wanted::Text(pre_tokenizer::SPACE.into());

@@ -62,13 +62,13 @@ impl File<'_> {
         for (key, value) in entries {
             let name = format!("model.{key}");
             if !matches!(&key[..], "vocab" | "merges" | own::KEY) {
-                let comma = if model.settings.is_empty() { "" } else { ", " };
+                let comma = if model.settings.is_empty() { "" } else { ",\n    " };
                 // Writing to a string cannot fail.
                 let _ = write!(
                     model.settings,
                     "{comma}{}: {}",
                     serde_json::Value::from(&key[..]),
-                    value.to_value()
+                    value.to_text()
                 );
             }
             match (&key[..], value) {
@@ -174,8 +174,8 @@ impl File<'_> {
             bytes.clear();
             let is_spelled = chars.append_bytes(text, &mut bytes).is_some();
             if contents.contains(&text[..]) {
-                // One that merges use is an ordinary token as well; that is found out later.
-                if !is_spelled || bytes != text.as_bytes() {
+                // It is an ordinary token as well if merges use it, or if it is spelled like one of other bytes.
+                if !is_spelled {
                     continue;
                 }
             } else if !is_spelled {
@@ -229,6 +229,7 @@ impl File<'_> {
         let characters = Characters {
             byte_ids: has_bytes.then(|| Box::new(byte_ids.map(Option::unwrap_or_default))),
             unknown: model.unknown_id(),
+            writes_spaces,
             fuse_unknown: model.fuse_unknown,
         };
         let entries = Entries::new(entries);

@@ -167,6 +167,9 @@ impl Splitting {
                     }
                     self.prefix = Prefix { place: PrefixPlace::Each, unless_space: true };
                 }
+                if self.is_byte_level || self.writes_spaces {
+                    return Err("`ByteLevel` behind `ByteLevel`, `Metaspace` or a normalizer that writes `▁` is not supported".into());
+                }
                 self.is_byte_level = true;
                 if use_regex {
                     let gpt2 = Pretokenizer::new("gpt2").map_err(|error| error.to_string())?;
@@ -179,7 +182,7 @@ impl Splitting {
                         "`Metaspace` with the replacement `{replacement}` is not supported: only `{SPACE}` is"
                     ));
                 }
-                if !self.regexes.is_empty() {
+                if !self.regexes.is_empty() || self.is_byte_level {
                     return Err("`Metaspace` behind another step is not supported".into());
                 }
                 let scheme = match (prepend_scheme, add_prefix_space) {

@@ -186,13 +186,13 @@ fn own_source(definition: &Definition) -> Result<Option<Source>> {
     } else {
         let split = |regex: &String| {
             format!(
-                "    {{\"type\": \"Split\", \"pattern\": {{\"Regex\": {}}}, \"behavior\": \"Isolated\", \"invert\": false}},\n",
+                "{{\"type\": \"Split\", \"pattern\": {{\"Regex\": {}}}, \"behavior\": \"Isolated\", \"invert\": false}}, ",
                 quote(regex)
             )
         };
         let splits: String = pretokenizer.regexes().iter().map(split).collect();
         let last = byte_level(false, false);
-        format!("{{\"type\": \"Sequence\", \"pretokenizers\": [\n{splits}    {last}\n  ]}}")
+        format!("{{\"type\": \"Sequence\", \"pretokenizers\": [{splits}{last}]}}")
     };
     let model = format!(
         r#""type": "BPE",
