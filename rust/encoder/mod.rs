@@ -430,7 +430,7 @@ impl Encoder {
             return self.encode_stretch(worker, text, ends, is_first, ids, take);
         }
         let mut text = normalizer.apply(text, ends)?;
-        if ends.begins && prefix.is_normalized() && !added.cutter.late.is_empty() {
+        if ends.begins && !text.is_empty() && prefix.is_normalized() && !added.cutter.late.is_empty() {
             text.to_mut().insert(0, b' ');
             // It is there, and no stretch below begins another.
             let ends = Ends { begins: false, ..ends };

@@ -111,7 +111,9 @@ impl Encoder {
     ) -> Result<()> {
         let (mut normalized, mut changed) = self.definition.pipeline.normalizer.aligned(text, ends)?;
         let mut ends = ends;
-        if ends.begins && self.definition.pipeline.prefix.is_normalized() && !added.cutter.late.is_empty() {
+        let is_prefixed =
+            ends.begins && !normalized.is_empty() && self.definition.pipeline.prefix.is_normalized();
+        if is_prefixed && !added.cutter.late.is_empty() {
             normalized.insert(0, b' ');
             changed.iter_mut().for_each(|(_, became)| *became = became.start + 1..became.end + 1);
             changed.insert(0, (0..0, 0..1));
