@@ -20,7 +20,9 @@ use super::{
 use crate::{
     error::{Error, Result},
     normalizer::{Normalizer, Step, Wanted},
+    piece_key::Seed,
     pipeline::{AddedToken, Definition, Pipeline, Template},
+    vocab::show,
 };
 use metadata::{MAGIC, Stop, Value};
 use std::{collections::HashMap, fs::File, io::Read, path::Path};
@@ -191,14 +193,25 @@ impl Gguf<'_> {
     /// The tokens that merges may use, and those that are looked for in text.
     fn sorted(&self) -> Result<(Vec<(&str, u32)>, Vec<AddedToken>)> {
         let (mut entries, mut added) = (Vec::new(), Vec::new());
+        let mut seen = HashMap::with_hasher(Seed::default());
         for ((id, text), kind) in (0..).zip(self.tokens()?).zip(self.kinds()?) {
+            if kind == Kind::Unused {
+                continue;
+            }
+            if let Some(first) = seen.insert(&text[..], id) {
+                return self.refuse(format!(
+                    "ids {first} and {id} are both {}; the file is damaged",
+                    show(text.as_bytes())
+                ));
+            }
+            // Merges may use one that is looked for in text as well.
+            entries.push((&text[..], id));
             match kind {
-                Kind::Normal | Kind::Unknown | Kind::Byte => entries.push((&text[..], id)),
                 Kind::Control => added.push(AddedToken::special(text.clone(), id)),
                 Kind::UserDefined => {
                     added.push(AddedToken { special: false, ..AddedToken::special(text.clone(), id) });
                 }
-                Kind::Unused => {}
+                _ => {}
             }
         }
         Ok((entries, added))
