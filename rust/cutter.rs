@@ -6,9 +6,10 @@
 //! The search goes back from the end; where it finds nothing, it goes on later from [`Cutter::resume_from`], so a text that
 //! cannot be cut is not searched again and again.
 
-use crate::normalizer::Normalizer;
+use crate::normalizer::{Ends, Normalizer};
 use crate::pretokenizer::Pretokenizer;
 use crate::special::{self, SpecialTokens};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Finds cuts for a pattern, a set of special tokens and a normalizer.
@@ -20,6 +21,8 @@ pub struct Cutter {
     pub specials: SpecialTokens,
     /// What is cut out of normalized text.
     pub late: SpecialTokens,
+    /// The same without a space that a normalizer puts before text, and so before them.
+    pub late_within: SpecialTokens,
     /// What changes text between the two.
     pub normalizer: Arc<Normalizer>,
     /// Whether the start of a stretch of text between special tokens counts, so that a part may not begin with one unseen.
@@ -37,6 +40,7 @@ impl Cutter {
             pretokenizer: Arc::new(pretokenizer),
             specials,
             late: special::NONE.clone(),
+            late_within: special::NONE.clone(),
             normalizer: Arc::default(),
             knows_starts: false,
         }
@@ -46,11 +50,18 @@ impl Cutter {
     #[must_use]
     pub fn last_cut(&self, text: &[u8], searched: usize) -> Option<usize> {
         let end = text.len().checked_sub(self.unsure())?;
-        let tokens = [&self.specials, &self.late];
+        let depends = |tokens: &SpecialTokens, text: &[u8], cut: usize| {
+            tokens.depends_across(text, cut) || self.knows_starts && tokens.ends_at(text, cut)
+        };
         let is_cut = |cut: usize| {
-            !tokens.iter().any(|tokens| {
-                tokens.depends_across(text, cut) || self.knows_starts && tokens.ends_at(text, cut)
-            })
+            if depends(&self.specials, text, cut) {
+                return false;
+            }
+            if self.late.is_empty() {
+                return true;
+            }
+            let (near, cut) = self.normalized_near(text, cut);
+            !depends(&self.late, &near, cut) && !depends(&self.late_within, &near, cut)
         };
         let keeps = |c: char| self.normalizer.is_identity() || self.normalizer.keeps(c);
         if self.pretokenizer.has_safe_cuts() {
@@ -73,6 +84,21 @@ impl Cutter {
         last
     }
 
+    /// The normalized text around a cut between two characters that are kept, and where the cut is in it.
+    fn normalized_near(&self, text: &[u8], cut: usize) -> (Vec<u8>, usize) {
+        // Normalized, a text may be shorter.
+        let reach = 4 * (self.late.longest() + LONGEST_CHARACTER);
+        let is_start = |&at: &usize| text.get(at).is_none_or(|byte| byte & 0xC0 != 0x80);
+        let start = (0..=cut.saturating_sub(reach)).rev().find(is_start).unwrap_or(0);
+        let end = (text.len().min(cut + reach)..=text.len()).find(is_start).unwrap_or(text.len());
+        let ends = Ends { begins: false, ends: false };
+        let apply = |part: &[u8]| self.normalizer.apply(part, ends).map_or(part.to_vec(), Cow::into_owned);
+        let (mut near, right) = (apply(&text[start..cut]), apply(&text[cut..end]));
+        let cut = near.len();
+        near.extend(right);
+        (near, cut)
+    }
+
     /// Up to where a text of this length needs no second search when more follows.
     #[must_use]
     pub fn resume_from(&self, len: usize) -> usize {
@@ -84,7 +110,7 @@ impl Cutter {
     /// whole yet.
     fn unsure(&self) -> usize {
         // One byte more, since a token may ask for the character behind it.
-        1 + self.specials.longest().max(self.late.longest()).max(LONGEST_CHARACTER)
+        1 + self.specials.longest().max(4 * self.late.longest()).max(LONGEST_CHARACTER)
     }
 }
 

@@ -54,17 +54,19 @@ impl Around {
             early.append(&mut late);
         }
         let (specials, early_ids) = self.find(&early, |token| Ok(token.content.clone()))?;
-        let normalized = |token: &AddedToken| {
+        // What a normalizer puts before text it puts before a token as well.
+        let prefix = if self.prefix_is_normalized && self.prefixes_tokens { " " } else { "" };
+        let normalized = |token: &AddedToken, prefix: &str| {
             let content = self.normalizer.apply(token.content.as_bytes(), WHOLE)?;
-            // What a normalizer puts before text it puts before this as well.
-            let prefix = if self.prefix_is_normalized && self.prefixes_tokens { " " } else { "" };
             Ok(format!("{prefix}{}", String::from_utf8_lossy(&content)))
         };
-        let (late, late_ids) = self.find(&late, normalized)?;
+        let (late_within, _) = self.find(&late, |token| normalized(token, ""))?;
+        let (late, late_ids) = self.find(&late, |token| normalized(token, prefix))?;
         let cutter = Cutter {
             pretokenizer: self.pretokenizer.clone(),
             specials,
             late,
+            late_within,
             normalizer: self.normalizer.clone(),
             knows_starts: self.knows_starts,
         };

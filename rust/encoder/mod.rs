@@ -433,8 +433,9 @@ impl Encoder {
             return self.encode_stretch(worker, text, ends, is_first, ids, take);
         }
         let mut text = normalizer.apply(text, ends)?;
-        if prefix.is_before(ends.begins, is_first) && prefix.is_normalized() && !added.cutter.late.is_empty()
-        {
+        let is_prefixed =
+            prefix.is_before(ends.begins, is_first) && !text.is_empty() && prefix.is_normalized();
+        if is_prefixed && !added.cutter.late.is_empty() {
             text.to_mut().insert(0, b' ');
             // It is there, and no stretch below begins another.
             let ends = Ends { begins: false, ..ends };

@@ -111,8 +111,9 @@ impl Encoder {
         let (mut normalized, mut changed) = self.definition.pipeline.normalizer.aligned(text, ends)?;
         let (mut ends, mut is_first) = (ends, offset == 0);
         let prefix = self.definition.pipeline.prefix;
-        if prefix.is_before(ends.begins, is_first) && prefix.is_normalized() && !added.cutter.late.is_empty()
-        {
+        let is_prefixed =
+            prefix.is_before(ends.begins, is_first) && !normalized.is_empty() && prefix.is_normalized();
+        if is_prefixed && !added.cutter.late.is_empty() {
             normalized.insert(0, b' ');
             changed.iter_mut().for_each(|(_, became)| *became = became.start + 1..became.end + 1);
             changed.insert(0, (0..0, 0..1));

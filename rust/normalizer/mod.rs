@@ -72,6 +72,8 @@ pub enum Step {
     },
     /// Several spaces side by side become one, and those at the ends go.
     CollapseSpaces,
+    /// Spaces at the end are left out.
+    StripLastSpaces,
     /// What is wanted becomes something else.
     Replace {
         /// What is looked for.
@@ -135,9 +137,12 @@ impl Normalizer {
     /// Whether it counts where a text begins or ends.
     #[must_use]
     pub fn knows_ends(&self) -> bool {
-        self.steps
-            .iter()
-            .any(|step| matches!(step, Step::Strip { .. } | Step::CollapseSpaces | Step::Prepend(_)))
+        self.steps.iter().any(|step| {
+            matches!(
+                step,
+                Step::Strip { .. } | Step::CollapseSpaces | Step::StripLastSpaces | Step::Prepend(_)
+            )
+        })
     }
 
     /// Whether a character stays as it is whatever stands around it, and changes nothing beside it: text can be cut between two
@@ -148,7 +153,7 @@ impl Normalizer {
             Step::Replace { wanted: Wanted::Text(text), .. } => !text.contains(c),
             Step::Replace { wanted: Wanted::Regex(_), .. } => false,
             Step::Strip { .. } => !c.is_whitespace(),
-            Step::CollapseSpaces => c != ' ',
+            Step::CollapseSpaces | Step::StripLastSpaces => c != ' ',
             Step::Prepend(_) => true,
             step => step.marked().is_some_and(|marked| !marked.contains(c)),
         })
@@ -228,7 +233,11 @@ impl Step {
             Step::Nfkd => Form::Kd.marked(),
             Step::Lowercase => &LOWERCASE,
             Step::StripAccents => &MARKS,
-            Step::Strip { .. } | Step::CollapseSpaces | Step::Replace { .. } | Step::Prepend(_) => {
+            Step::Strip { .. }
+            | Step::CollapseSpaces
+            | Step::StripLastSpaces
+            | Step::Replace { .. }
+            | Step::Prepend(_) => {
                 return None;
             }
         })
@@ -247,6 +256,10 @@ impl Step {
             Step::StripAccents => map_valid(text, |part| MARKS.replace(part, |_, _| ())),
             Step::Strip { left, right } => strip(text, *left && ends.begins, *right && ends.ends),
             Step::CollapseSpaces => collapse_spaces(text, ends),
+            Step::StripLastSpaces => {
+                let last = text.iter().rev().take_while(|&&byte| byte == b' ').count();
+                (ends.ends && last > 0).then(|| text[..text.len() - last].to_vec())
+            }
             Step::Prepend(prefix) => {
                 (ends.begins && !text.is_empty()).then(|| [prefix.as_bytes(), text].concat())
             }

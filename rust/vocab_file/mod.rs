@@ -24,30 +24,29 @@
 //! [`save`] reads back what it is about to write, so an arrangement that this rule cannot express is refused
 //! before any file is touched.
 
+mod families;
 mod gguf;
-mod given;
 mod gpt2;
 mod huggingface;
 mod join;
 mod json;
+mod load;
 mod pieces;
+mod protobuf;
 mod resolve;
 mod sentencepiece;
 mod tekken;
 mod tiktoken;
 
-pub use given::Given;
-use given::OfRanks;
 pub use gpt2::{export_gpt2, load_gpt2};
-pub use tiktoken::{export_tiktoken, load_tiktoken};
+pub use load::{Given, file_of, load};
+pub use tiktoken::{export_tiktoken, load_tiktoken, of_ranks};
 
 use crate::{
     atomic::{self, Existing},
     error::{Error, Result},
-    normalizer::{Normalizer, Step},
     pipeline::Definition,
-    pretokenizer::Pretokenizer,
-    vocab::{Flaw, Vocab},
+    vocab::Flaw,
 };
 use std::{
     fs::{self, File},
@@ -120,138 +119,6 @@ pub fn files_of(path: &Path) -> Vec<PathBuf> {
     } else {
         vec![path.into()]
     }
-}
-
-/// Reads a tokenizer from a file of any of the formats, which is known by what is in it, or from a folder that has one.
-///
-/// In a folder, the first of `tokenizer.json`, `tekken.json`, `tokenizer.model`, a single `*.model`, `*.tiktoken` or `*.gguf`, and
-/// `vocab.json` with `merges.txt` is read. A file without a digest of ours is taken as it is.
-///
-/// # Errors
-/// [`Error::Io`]; [`Error::VocabFile`] if it is of no format that is read, has a feature that changes ids and is not known, breaks
-/// a rule of [`crate::vocab`], does not match its digest, or if its format lacks what is not given.
-pub fn load(path: &Path, given: &Given) -> Result<Definition> {
-    let file = if path.is_dir() { file_in(path)? } else { path.into() };
-    let mut start = [0; 64];
-    let mut opened = File::open(&file).map_err(Error::io(&file))?;
-    if opened.metadata().map_err(Error::io(&file))?.is_dir() {
-        return Err(Error::io(&file)(io::Error::new(io::ErrorKind::IsADirectory, "is a folder, not a file")));
-    }
-    let num_read = opened.read(&mut start).map_err(Error::io(&file))?;
-    if start[..num_read].starts_with(gguf::MAGIC) {
-        return gguf::load(&file, given);
-    }
-    let bytes = read_bytes(&file)?;
-    if sentencepiece::is_model(&bytes) {
-        return check_own(&file, sentencepiece::parse(&file, &bytes)?);
-    }
-    let text = decode(&file, bytes)?;
-    if tiktoken::is_ranks(&text) {
-        let mut of_them = OfRanks::default();
-        let vocab = tiktoken::parse(&file, &text, |num_ranks| {
-            of_them = given.of_ranks(&file, num_ranks)?;
-            Ok(std::mem::take(&mut of_them.specials))
-        })?;
-        let mut definition = of_ranks(vocab, &of_them.pattern)?;
-        if of_them.nfc {
-            definition.pipeline.normalizer = Normalizer::new(vec![Step::Nfc]).unwrap_or_default();
-        }
-        return Ok(definition);
-    }
-    let own = own_beside(&file)?;
-    if own.is_none() || file.file_name().is_some_and(|name| name != huggingface::TOKENIZER) {
-        let entries = json::Json::parse(&file, &text).or_else(|error| not_read(&file, &text, error))?;
-        let json::Json::Object(entries) = entries else {
-            return huggingface::parse(&file, &text, own.as_deref());
-        };
-        if tekken::is_tekken(&entries) {
-            return tekken::parse(&file, entries);
-        }
-        let is_vocab =
-            !entries.is_empty() && entries.iter().all(|(_, id)| matches!(id, json::Json::Number(_)));
-        let merges = file.with_file_name(gpt2::MERGES);
-        if is_vocab && merges.exists() {
-            let specials: Vec<String> =
-                given.special_tokens.iter().map(|special| special.0.clone()).collect();
-            let vocab = load_gpt2(&file, &merges, &specials)?;
-            let pattern = given.pattern.as_deref().unwrap_or("gpt2");
-            return Ok(Definition::new(vocab, Pretokenizer::new(pattern)?.pattern()));
-        }
-    }
-    huggingface::parse(&file, &text, own.as_deref())
-}
-
-/// A tokenizer of ranks, as tiktoken uses them.
-///
-/// # Errors
-/// [`Error::Pattern`] if the pattern is none.
-pub fn of_ranks(vocab: Vocab, pattern: &str) -> Result<Definition> {
-    let mut definition = Definition::new(vocab, Pretokenizer::new(pattern)?.pattern());
-    let vocab = &definition.vocab;
-    let derivations = vocab.derivations();
-    let is_made =
-        |id, bytes: &[u8]| bytes.is_empty() || derivations.is_some_and(|made| made.is_reachable(id));
-    // Where merging makes every token of its bytes, a look at whole pieces changes nothing.
-    let are_made = vocab.tokens().all(|(id, bytes)| !vocab.is_ordinary(id) || is_made(id, bytes));
-    definition.pipeline.whole_pieces = !are_made;
-    Ok(definition)
-}
-
-/// The file of a folder that is read.
-fn file_in(folder: &Path) -> Result<PathBuf> {
-    for name in [huggingface::TOKENIZER, "tekken.json", "tokenizer.model"] {
-        if folder.join(name).exists() {
-            return Ok(folder.join(name));
-        }
-    }
-    let entries = fs::read_dir(folder).map_err(Error::io(folder))?;
-    let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    files.sort();
-    for ending in ["model", "tiktoken", "gguf"] {
-        let found: Vec<_> =
-            files.iter().filter(|file| file.extension().is_some_and(|name| name == ending)).collect();
-        match found[..] {
-            [] => {}
-            [file] => return Ok(file.clone()),
-            _ => {
-                return refuse(
-                    folder,
-                    None,
-                    format!("the folder has {} files *.{ending}; name one of them", found.len()),
-                );
-            }
-        }
-    }
-    if folder.join(gpt2::VOCAB).exists() && folder.join(gpt2::MERGES).exists() {
-        return Ok(folder.join(gpt2::VOCAB));
-    }
-    let reason = "the folder has no tokenizer.json, and no other file of a tokenizer (tekken.json, *.model, *.tiktoken, *.gguf, or vocab.json \
-                  with merges.txt), so it is no tokenizer, or its saving was cut off";
-    refuse(folder, None, reason)
-}
-
-/// The text of the file of ours beside a file.
-fn own_beside(file: &Path) -> Result<Option<String>> {
-    let own = file.with_file_name(huggingface::OWN_FILE);
-    if own.exists() { read_text(&own).map(Some) } else { Ok(None) }
-}
-
-/// Checks a tokenizer by the digest in the file of ours beside its own.
-fn check_own(file: &Path, definition: Definition) -> Result<Definition> {
-    match own_beside(file)? {
-        Some(own) => huggingface::check(file, &own, definition),
-        None => Ok(definition),
-    }
-}
-
-/// The error for a file of no format that is read.
-fn not_read<T>(path: &Path, text: &str, error: Error) -> Result<T> {
-    if text.trim_start().starts_with(['{', '[']) {
-        return Err(error);
-    }
-    let reason = "the file is not of a format that is read: tokenizer.json, tekken.json, vocab.json beside merges.txt, tiktoken's ranks, \
-                  SentencePiece's .model, GGUF";
-    refuse(path, None, reason)
 }
 
 /// The texts of a `tokenizer.json` and of `tinybpe.json`, without files.

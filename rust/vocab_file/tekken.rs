@@ -1,21 +1,29 @@
-//! Mistral's `tekken.json`: a pattern, special tokens, and ranks as tiktoken has them.
+//! `tekken.json`, Mistral's own format: ranks as in [`super::tiktoken`], the pattern, and special tokens, as JSON.
 //!
-//! Special tokens come first: an ordinary token's id is its rank and their number. The file lists more ranks than are used; the
-//! vocabulary is cut to `default_vocab_size`. Files before version 7 do not name their special tokens: the first are those of
-//! `mistral-common`, the others have names by number.
+//! Special tokens have the first ids, `default_num_special_tokens` of them; an ordinary token's id is its rank plus that number. The
+//! file may hold more ranks than the model knows: only as many count as `default_vocab_size` leaves room for. Files up to version
+//! 7 have no list of special tokens; then there are twenty known ones, and `<SPECIAL_20>` and so on for the rest. All this is
+//! <https://github.com/mistralai/mistral-common/blob/main/src/mistral_common/tokens/tokenizers/tekken.py>, where text never holds
+//! a special token, and tiktoken does the rest: a piece that is a token is that token.
 
-use super::{json::Json, refuse, tiktoken};
+use super::{
+    json::{Json, Object},
+    refuse, tiktoken,
+};
 use crate::{
     error::Result,
     pipeline::{AddedToken, Definition, Pipeline, Template},
     pretokenizer::Pretokenizer,
-    vocab::Vocab,
+    threads::share,
+    vocab::show,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{collections::HashSet, path::Path, sync::Arc};
 
-/// The special tokens of files that do not name them, as `mistral-common` 1.13 has them.
-const NAMES: [&str; 20] = [
+/// Its usual name.
+pub const NAME: &str = "tekken.json";
+/// Special tokens of files that have no list of them.
+const KNOWN: [&str; 20] = [
     "<unk>",
     "<s>",
     "</s>",
@@ -37,107 +45,188 @@ const NAMES: [&str; 20] = [
     "[/SYSTEM_PROMPT]",
     "[TOOL_CONTENT]",
 ];
-/// The token that begins a text.
-const BEGIN: &str = "<s>";
+/// The last version that may lack the list.
+const LAST_WITHOUT_LIST: u32 = 7;
+/// Special tokens are at most so many: each that the file does not name takes memory.
+const MAX_SPECIALS: usize = 1 << 20;
+/// Tokens that a thread decodes at a time.
+const TOKENS_TAKEN: usize = 8192;
 
-/// Whether a JSON object looks like this format.
-pub fn is_tekken(entries: &[(std::borrow::Cow<'_, str>, Json)]) -> bool {
-    let has = |name| entries.iter().any(|(key, _)| key == name);
-    has("config") && has("vocab") && !has("model")
+/// What `config` says.
+struct Config {
+    pattern: String,
+    vocab_size: usize,
+    num_specials: usize,
+    version: u32,
 }
 
-/// Reads the entries of the file; `path` is for messages.
-pub fn parse(path: &Path, entries: Vec<(std::borrow::Cow<'_, str>, Json)>) -> Result<Definition> {
-    let mut entries: HashMap<_, _> =
-        entries.into_iter().map(|(key, value)| (key.into_owned(), value)).collect();
-    let mut take = |name: &str| entries.remove(name).unwrap_or(Json::Null);
-    let config: HashMap<_, _> = take("config").object(path, "`config`")?.into_iter().collect();
-    let number = |name: &str| match config.get(name) {
-        Some(Json::Number(number)) if *number < u64::from(crate::vocab::MAX_IDS) => {
-            Ok(u32::try_from(*number).unwrap_or_default())
-        }
-        other => refuse(
-            path,
-            None,
-            format!(
-                "`config.{name}` is {}, and must be a number of ids",
-                other.map_or("missing".into(), Json::kind)
-            ),
-        ),
-    };
-    let (size, num_special) = (number("default_vocab_size")?, number("default_num_special_tokens")?);
-    let Some(Json::String(pattern)) = config.get("pattern") else {
-        return refuse(path, None, "`config.pattern` is missing");
-    };
-    let Some(num_ordinary) = size.checked_sub(num_special) else {
-        return refuse(
-            path,
-            None,
-            format!("`config` has {num_special} special tokens in a vocabulary of {size}"),
-        );
-    };
-    let mut names = vec![None; num_special as usize];
-    for (i, item) in list(path, take("special_tokens"), "special_tokens")?.into_iter().enumerate() {
-        let what = format!("`special_tokens[{i}]`");
-        let item: HashMap<_, _> = item.object(path, &what)?.into_iter().collect();
-        match (item.get("rank"), item.get("token_str")) {
-            (Some(Json::Number(rank)), Some(Json::String(text))) if *rank < u64::from(num_special) => {
-                names[usize::try_from(*rank).unwrap_or_default()] = Some(text.clone().into_owned());
+/// Reads the text of a file; `path` is for messages.
+pub fn parse(path: &Path, text: &str) -> Result<Definition> {
+    let file = File { path };
+    let (mut config, mut vocab, mut specials) = (None, None, None);
+    for (key, value) in Json::parse(path, text)?.object(path, "the file")? {
+        match &key[..] {
+            "config" => config = Some(file.config(value.object(path, "`config`")?)?),
+            "vocab" => vocab = Some(value.array(path, "`vocab`")?),
+            "special_tokens" if value != Json::Null => {
+                specials = Some(value.array(path, "`special_tokens`")?)
             }
-            _ => {
-                return refuse(
-                    path,
-                    None,
-                    format!("{what} has no `rank` below {num_special}, or no `token_str`"),
-                );
-            }
+            // What concerns pictures and sound, and names: text is encoded alike.
+            _ => {}
         }
     }
-    let is_named = names.iter().any(Option::is_some);
-    let known = |id: usize| if is_named { None } else { NAMES.get(id).map(ToString::to_string) };
-    let name = |(id, name): (usize, Option<String>)| {
-        name.or_else(|| known(id)).unwrap_or_else(|| format!("<SPECIAL_{id}>"))
+    let (Some(config), Some(vocab)) = (config, vocab) else {
+        return file.refuse("there is no `config` or no `vocab`, so this is no tekken.json");
     };
-    let specials: Vec<(String, Option<u32>)> =
-        names.into_iter().enumerate().map(name).zip((0..).map(Some)).collect();
-    let mut tokens: Vec<(u32, Arc<[u8]>)> = Vec::new();
-    for (i, item) in list(path, take("vocab"), "vocab")?.into_iter().enumerate() {
-        let item = item.object(path, &format!("`vocab[{i}]`"))?;
-        let get = |name: &str| item.iter().find(|(key, _)| key == name).map(|(_, value)| value);
-        let (Some(Json::Number(rank)), Some(Json::String(bytes))) = (get("rank"), get("token_bytes")) else {
-            return refuse(path, None, format!("`vocab[{i}]` has no `rank`, or no `token_bytes`"));
-        };
-        if *rank < u64::from(num_ordinary) {
-            let rank = u32::try_from(*rank).unwrap_or_default();
-            match STANDARD.decode(&**bytes) {
-                Ok(bytes) => tokens.push((rank + num_special, bytes.into())),
-                Err(error) => return refuse(path, None, format!("`vocab[{i}].token_bytes`: {error}")),
-            }
-        }
-    }
-    if tokens.len() != num_ordinary as usize {
-        return refuse(
-            path,
-            None,
-            format!(
-                "`vocab` has {} of the {num_ordinary} tokens that `config` tells of; the file is cut short",
-                tokens.len()
-            ),
-        );
-    }
-    let vocab: Vocab = tiktoken::vocab_of_ranks(path, tokens, &specials)?;
-    let pattern = match Pretokenizer::new(pattern) {
+    let names = file.names(specials, &config)?;
+    let num_ranks = config.vocab_size.checked_sub(config.num_specials).filter(|num| *num <= vocab.len());
+    let Some(num_ranks) = num_ranks else {
+        return file.refuse(format!(
+            "`config.default_vocab_size` is {}, and the file has {} special tokens and {} others; it is cut short or damaged",
+            config.vocab_size,
+            config.num_specials,
+            vocab.len()
+        ));
+    };
+    let first_id = u32::try_from(config.num_specials).unwrap_or(u32::MAX);
+    let tokens = file.tokens(&vocab[..num_ranks], first_id)?;
+    let pattern = match Pretokenizer::new(&config.pattern) {
         Ok(pretokenizer) => pretokenizer.pattern().to_owned(),
-        Err(error) => return refuse(path, None, error.to_string()),
+        Err(error) => return file.refuse(format!("`config.pattern`: {error}")),
     };
-    let added =
-        vocab.specials().iter().map(|token| AddedToken::special(token.content.clone(), token.id)).collect();
-    let template = Template { before: vocab.special_id(BEGIN).into_iter().collect(), after: Vec::new() };
+    let specials: Vec<_> = (0..).zip(names).map(|(id, name)| (name, Some(id))).collect();
+    let vocab = tiktoken::vocab_of_ranks(path, tokens, &specials)?;
+    let before = vocab.special_id("<s>").into_iter().collect();
+    let added = specials.into_iter().zip(0..).map(|((name, _), id)| AddedToken::special(name, id)).collect();
+    let template = Template { before, after: Vec::new() };
     let pipeline = Pipeline { whole_pieces: true, added, template, ..Pipeline::default() };
     Ok(Definition { vocab, pattern, pipeline })
 }
 
-/// An array that may be missing.
-fn list<'a>(path: &Path, value: Json<'a>, name: &str) -> Result<Vec<Json<'a>>> {
-    if value == Json::Null { Ok(Vec::new()) } else { value.array(path, &format!("`{name}`")) }
+/// The file that messages name.
+struct File<'a> {
+    path: &'a Path,
+}
+
+impl File<'_> {
+    fn refuse<T>(&self, reason: impl Into<String>) -> Result<T> {
+        refuse(self.path, None, reason)
+    }
+
+    fn config(&self, entries: Object) -> Result<Config> {
+        let (mut pattern, mut vocab_size, mut num_specials, mut version) = (None, None, None, None);
+        for (key, value) in entries {
+            let number = |value: &Json| value.id(self.path, || format!("`config.{key}`")).map(|n| n as usize);
+            match &key[..] {
+                "pattern" => pattern = Some(value.string(self.path, "`config.pattern`")?.into_owned()),
+                "default_vocab_size" => vocab_size = Some(number(&value)?),
+                "default_num_special_tokens" => num_specials = Some(number(&value)?),
+                "version" => {
+                    let name = value.string(self.path, "`config.version`")?;
+                    version = name.strip_prefix('v').and_then(|number| number.parse().ok());
+                    if version.is_none() {
+                        return self.refuse(format!(
+                            "the version is {}; versions are `v3`, `v7` and so on",
+                            show(name.as_bytes())
+                        ));
+                    }
+                }
+                _ => {}
+            }
+        }
+        let (Some(pattern), Some(vocab_size), Some(num_specials), Some(version)) =
+            (pattern, vocab_size, num_specials, version)
+        else {
+            return self.refuse("`config` must have `pattern`, `default_vocab_size`, `default_num_special_tokens` and `version`");
+        };
+        if num_specials > MAX_SPECIALS {
+            return self.refuse(format!(
+                "`config.default_num_special_tokens` is {num_specials}; the limit is {MAX_SPECIALS}"
+            ));
+        }
+        Ok(Config { pattern, vocab_size, num_specials, version })
+    }
+
+    /// The special tokens by their ids.
+    fn names(&self, listed: Option<Vec<Json>>, config: &Config) -> Result<Vec<String>> {
+        let mut names: Vec<String> = match listed {
+            None if config.version > LAST_WITHOUT_LIST => {
+                return self.refuse(format!(
+                    "the file has version v{} and no `special_tokens`, which files have since version v{}; it is damaged",
+                    config.version,
+                    LAST_WITHOUT_LIST + 1
+                ));
+            }
+            None => KNOWN.map(str::to_owned).into(),
+            Some(listed) => self.listed(listed)?,
+        };
+        if names.len() > config.num_specials {
+            let reason = format!(
+                "the file has {} special tokens, and `config.default_num_special_tokens` is {}; it is damaged",
+                names.len(),
+                config.num_specials
+            );
+            return self.refuse(reason);
+        }
+        names.extend((names.len()..config.num_specials).map(|id| format!("<SPECIAL_{id}>")));
+        let mut seen = HashSet::new();
+        match names.iter().find(|name| !seen.insert(name.as_str())) {
+            None => Ok(names),
+            Some(name) => self.refuse(format!("the special token {} is there twice", show(name.as_bytes()))),
+        }
+    }
+
+    fn listed(&self, listed: Vec<Json>) -> Result<Vec<String>> {
+        let mut names = Vec::with_capacity(listed.len());
+        for (index, item) in listed.into_iter().enumerate() {
+            let what = |key: &str| format!("`special_tokens[{index}].{key}`");
+            let (mut rank, mut name) = (None, None);
+            for (key, value) in item.object(self.path, &format!("`special_tokens[{index}]`"))? {
+                match &key[..] {
+                    "rank" => rank = Some(value.id(self.path, || what("rank"))? as usize),
+                    "token_str" => name = Some(value.string(self.path, &what("token_str"))?.into_owned()),
+                    // All of them control a model, as its library takes them.
+                    _ => {}
+                }
+            }
+            match (rank, name) {
+                (Some(rank), Some(name)) if rank == index => names.push(name),
+                _ => {
+                    return self.refuse(format!(
+                        "`special_tokens[{index}]` must have the rank {index} and `token_str`"
+                    ));
+                }
+            }
+        }
+        Ok(names)
+    }
+
+    /// The ordinary tokens with their ids.
+    fn tokens(&self, vocab: &[Json], first_id: u32) -> Result<Vec<(u32, Arc<[u8]>)>> {
+        let token = |index: usize| {
+            let Json::Object(entries) = &vocab[index] else { return Err("is no object") };
+            let value = |name: &str| entries.iter().find(|entry| entry.0 == name).map(|entry| &entry.1);
+            let Some(Json::Number(rank)) = value("rank") else { return Err("has no rank") };
+            let Some(Json::String(text)) = value("token_bytes") else { return Err("has no `token_bytes`") };
+            let bytes = STANDARD.decode(&text[..]).map_err(|_| "has `token_bytes` that are not base64")?;
+            match u32::try_from(index) {
+                _ if bytes.is_empty() => Err("is empty"),
+                Ok(id) if *rank == u64::from(id) => Ok((id + first_id, Arc::from(bytes))),
+                _ => Err("has another rank"),
+            }
+        };
+        let parts = share(vocab.len(), TOKENS_TAKEN, |range| {
+            range
+                .map(|index| token(index).map_err(|reason| (index, reason)))
+                .collect::<std::result::Result<Vec<_>, _>>()
+        });
+        let mut tokens = Vec::with_capacity(vocab.len());
+        for part in parts {
+            match part {
+                Ok(part) => tokens.extend(part),
+                Err((index, reason)) => return self.refuse(format!("`vocab[{index}]` {reason}")),
+            }
+        }
+        Ok(tokens)
+    }
 }

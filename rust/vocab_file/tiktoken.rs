@@ -13,11 +13,13 @@
 //!
 //! Cost: one look-up per pair that comes up while a token is put together, about three per byte.
 
-use super::{in_file, join::Joiner, read_text, refuse};
+use super::{Given, families, in_file, join::Joiner, read_text, refuse};
 use crate::{
     atomic::{self, Existing},
     error::{Error, Result},
     piece_key::{SHORT, Seed, short_key},
+    pipeline::Definition,
+    pretokenizer::Pretokenizer,
     threads::share,
     vocab::{Merge, Vocab, show},
 };
@@ -33,21 +35,49 @@ use std::{collections::HashMap, fmt::Write as _, ops::Range, path::Path, sync::A
 /// [`Error::Io`]; [`Error::VocabFile`] with the line at fault: one that is no `base64 rank`, a token or rank
 /// given twice, a byte missing.
 pub fn load_tiktoken(path: &Path, specials: &[(String, Option<u32>)]) -> Result<Vocab> {
-    parse(path, &read_text(path)?, |_| Ok(specials.to_vec()))
+    vocab_of_ranks(path, parse_ranks(path, &read_text(path)?)?, specials)
 }
 
-/// Whether a text is ranks: its first line is.
-pub fn is_ranks(text: &str) -> bool {
-    let mut lines = text.lines().filter(|line| !line.is_empty());
-    lines.next().is_some_and(|line| parse_line(line).is_ok())
+/// Reads the text of a file of ranks, with what it lacks; `path` is for messages.
+pub fn parse(path: &Path, text: &str, given: &Given) -> Result<Definition> {
+    let tokens = parse_ranks(path, text)?;
+    let lacking = families::lacking(path, "a file of ranks", given, tokens.len())?;
+    let vocab = vocab_of_ranks(path, tokens, &lacking.listed())?;
+    let whole_pieces = !makes_all(&vocab);
+    lacking.definition(vocab, whole_pieces).or_else(|reason| refuse(path, None, reason))
 }
 
-/// Reads the text of a file. `specials` is told the number of ranks.
-pub fn parse(
-    path: &Path,
-    text: &str,
-    specials: impl FnOnce(u32) -> Result<Vec<(String, Option<u32>)>>,
-) -> Result<Vocab> {
+/// A tokenizer of ranks, as tiktoken uses them.
+///
+/// # Errors
+/// [`Error::Pattern`] if the pattern is none.
+pub fn of_ranks(vocab: Vocab, pattern: &str) -> Result<Definition> {
+    let mut definition = Definition::new(vocab, Pretokenizer::new(pattern)?.pattern());
+    definition.pipeline.whole_pieces = !makes_all(&definition.vocab);
+    Ok(definition)
+}
+
+/// Whether merging makes every token of its bytes: then a look at whole pieces changes nothing.
+fn makes_all(vocab: &Vocab) -> bool {
+    let derivations = vocab.derivations();
+    let is_made =
+        |id, bytes: &[u8]| bytes.is_empty() || derivations.is_some_and(|made| made.is_reachable(id));
+    vocab.tokens().all(|(id, bytes)| !vocab.is_ordinary(id) || is_made(id, bytes))
+}
+
+/// Whether a line is `base64 rank`, or a rank alone.
+pub fn is_rank(line: &str) -> bool {
+    let is_digit = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=');
+    line.trim_end().split_once(' ').is_some_and(|(token, rank)| {
+        (token.len() % 4 == 0 || token == "=")
+            && token.bytes().all(is_digit)
+            && !rank.is_empty()
+            && rank.bytes().all(|byte| byte.is_ascii_digit())
+    })
+}
+
+/// The tokens of a file's lines.
+fn parse_ranks(path: &Path, text: &str) -> Result<Vec<(u32, Arc<[u8]>)>> {
     let mut tokens = Vec::new();
     for (number, line) in (1..).zip(text.split('\n')) {
         let line = line.strip_suffix('\r').unwrap_or(line);
@@ -55,9 +85,7 @@ pub fn parse(
             tokens.push(parse_line(line).or_else(|reason| refuse(path, Some(number), reason))?);
         }
     }
-    let highest = tokens.iter().map(|token| token.0).max();
-    let specials = specials(highest.map_or(0, |rank| rank + 1))?;
-    vocab_of_ranks(path, tokens, &specials)
+    Ok(tokens)
 }
 
 /// The vocabulary of tokens whose ids ascend like their ranks.
@@ -134,6 +162,8 @@ fn parse_line(line: &str) -> std::result::Result<(u32, Arc<[u8]>), String> {
     let Some((token, rank)) = line.split_once(' ') else {
         return Err(format!("{} is not `base64 rank`", shown()));
     };
+    // Whisper's file has `= 50256`.
+    let token = if token == "=" { "" } else { token };
     let bytes = STANDARD.decode(token).map_err(|e| format!("{} is not `base64 rank`: {e}", shown()))?;
     if rank.is_empty() || !rank.bytes().all(|b| b.is_ascii_digit()) {
         return Err(format!("{} is not `base64 rank`: the rank is not a whole number", shown()));

@@ -160,6 +160,18 @@ pub fn byte_level(
     File { path }.byte_level_vocab(&model::Model::of_parts(entries, merges), added, None)
 }
 
+/// The vocabulary of tokens and merges of characters, with a token for each byte and `▁` for a space.
+pub fn character_level(
+    path: &Path,
+    entries: Vec<(&str, u32)>,
+    merges: &[String],
+    added: &[AddedToken],
+) -> Result<Vocab> {
+    let mut model = model::Model::of_parts(entries, merges);
+    (model.byte_fallback, model.fuse_unknown) = (true, true);
+    File { path }.character_vocab(&model, added, true)
+}
+
 fn has_byte_level(decoder: &Value) -> bool {
     let is_byte_level = |step: &Value| step["type"] == "ByteLevel";
     is_byte_level(decoder)
