@@ -204,7 +204,7 @@ mod tests {
     fn made(number: u32) -> (Vec<u8>, Vec<u32>) {
         let len = 16 + number as usize % 240;
         let piece = number.to_le_bytes().iter().copied().cycle().take(len).collect();
-        (piece, (0..number % 50 + 1).map(|id| id + number).collect())
+        (piece, (0..=number % 50).map(|id| id + number).collect())
     }
 
     #[test]

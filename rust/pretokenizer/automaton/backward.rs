@@ -38,6 +38,8 @@ pub struct Backward {
     /// By class, whether the first pass has the same state before it, whatever follows.
     resets: Vec<bool>,
     regions: Regions,
+    /// By region, by byte, whether it is an ASCII character there with which no match starts.
+    passed: Vec<[bool; 256]>,
 }
 
 /// What the second pass does next.
@@ -150,9 +152,19 @@ impl Backward {
         let ways = sets.iter().flat_map(|set| places.iter().map(|&place| way(nfa, set, place, &place_of)));
         let ways = ways.collect();
         let regions = Regions::one(num_classes);
-        let (inert, resets) = (Vec::new(), Vec::new());
-        let mut backward =
-            Self { classes, num_classes, steps, text_start_steps, ways, entered_by, inert, resets, regions };
+        let (inert, resets, passed) = (Vec::new(), Vec::new(), Vec::new());
+        let mut backward = Self {
+            classes,
+            num_classes,
+            steps,
+            text_start_steps,
+            ways,
+            entered_by,
+            inert,
+            resets,
+            regions,
+            passed,
+        };
         let states = |class: usize| (0..sets.len()).map(move |state| state * num_classes + class);
         let no_match = |state: &u16| backward.row(usize::from(*state))[0] == Way::None;
         let is_inert = |class| {
@@ -163,12 +175,18 @@ impl Backward {
         let inert = (0..num_classes).map(|class| class != usize::from(END) && is_inert(class)).collect();
         let resets = (0..num_classes).map(|class| class == usize::from(END) || is_reset(class)).collect();
         (backward.inert, backward.resets) = (inert, resets);
+        backward.set_regions(backward.regions.clone());
         Ok(backward)
     }
 
     /// Makes each run of characters of a region a text of its own.
     pub fn set_regions(&mut self, regions: Regions) {
-        self.regions = regions;
+        let mut passed = vec![[false; 256]; regions.len()];
+        for byte in 0..0x80 {
+            let class = self.classes.of_byte(byte);
+            passed[regions.of(class)][usize::from(byte)] = self.inert[usize::from(class)];
+        }
+        (self.regions, self.passed) = (regions, passed);
     }
 
     /// Makes each run of characters of a set, and each run of others, a text of its own; returns whether that can be done.
@@ -178,7 +196,7 @@ impl Backward {
             return false;
         }
         let classes = 0..u8::try_from(self.num_classes).unwrap_or(u8::MAX);
-        self.regions = self.regions.split(classes, |class| set.contains(class), None);
+        self.set_regions(self.regions.split(classes, |class| set.contains(class), None));
         true
     }
 
@@ -253,7 +271,12 @@ impl Backward {
         }
         let (mut class, mut len) = (class, len);
         loop {
-            if !self.inert[usize::from(class)] {
+            if self.inert[usize::from(class)] {
+                // Most text in practice, so without a look at each character's class and region.
+                let passed = &self.passed[region];
+                let num_passed = text[at..].iter().take_while(|&&byte| passed[usize::from(byte)]).count();
+                len = len.max(num_passed);
+            } else {
                 match self.match_end(text, at, prepared) {
                     Some(end) if at == piece && end > at => return end,
                     Some(_) if at > piece => return at,
