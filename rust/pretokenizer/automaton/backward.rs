@@ -7,8 +7,8 @@
 //!
 //! Needed for digits grouped from the right and other look-ahead past one character, and where the forward scanner goes
 //! back too often. Characters that start no match are passed over, and the first pass goes no further than to a character
-//! before which the state is always the same. What is left costs two passes and some twenty bytes of memory for each
-//! character between such places.
+//! before which the state is always the same. What is left costs two passes and two bytes of memory for each byte
+//! between such places.
 
 use super::{
     alphabet::{Alphabet, ClassSet, END},
@@ -73,7 +73,6 @@ pub struct Prepared {
     last: usize,
     /// By byte from `start` on, at the first bytes of characters and at the end.
     states: Vec<u16>,
-    characters: Vec<(usize, u8)>,
 }
 
 impl Prepared {
@@ -213,27 +212,28 @@ impl Backward {
     /// Runs the first pass over what follows `start`: to the end of the text or of the region, or to a character before which
     /// the state does not depend on what follows.
     fn prepare(&self, text: &[u8], start: usize, prepared: &mut Prepared) {
-        prepared.characters.clear();
         let (mut class, mut len) = self.classes.at(text, start);
         let region = self.regions.of(class);
-        let mut at = start;
+        let (mut at, mut last) = (start, start);
         let mut is_reset = false;
         while class != END && self.regions.of(class) == region && !is_reset {
-            prepared.characters.push((at, class));
+            last = at;
             let is_enough = self.inert[usize::from(class)] || at - start > ENOUGH;
             is_reset = self.resets[usize::from(class)] && is_enough && at > start;
             at += len;
             (class, len) = self.classes.at(text, at);
         }
-        (prepared.start, prepared.last) = (start, at);
-        if let (true, Some(&(last, _))) = (is_reset, prepared.characters.last()) {
-            prepared.last = last;
-        }
+        (prepared.start, prepared.last) = (start, if is_reset { last } else { at });
         prepared.states.clear();
         prepared.states.resize(at - start + 1, TEXT_END);
         let starts_text = starts_text(&self.classes, text, start);
         let mut state = TEXT_END;
-        for &(at, class) in prepared.characters.iter().rev() {
+        while at > start {
+            at -= 1;
+            while text[at] & 0xC0 == 0x80 {
+                at -= 1;
+            }
+            let class = self.classes.at(text, at).0;
             let index = usize::from(state) * self.num_classes + usize::from(class);
             state = if at == start && starts_text { self.text_start_steps[index] } else { self.steps[index] };
             prepared.states[at - start] = state;
