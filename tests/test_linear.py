@@ -1,4 +1,4 @@
-"""Texts of one character, the worst there are: 100 MB in linear time, with every pattern of a published tokenizer.
+"""Texts of one character, the worst there are: 100 MB in linear time, with every published pattern.
 
 `uv run pytest -m slow tests/test_linear.py` takes ten minutes.
 """
