@@ -45,6 +45,8 @@ pub struct Transduce {
     table: Vec<Entry>,
     /// The same for ASCII, if there are few states.
     steps: Option<Steps>,
+    /// By class before and class after: see [`Transducer::safe_cuts`].
+    safe_cuts: Vec<bool>,
 }
 
 /// Where a text is.
@@ -77,12 +79,14 @@ impl Transduce {
         };
         let few_states = states.len() <= Step::default().0.len();
         let steps = few_states.then(|| Steps(Box::new(std::array::from_fn(step))));
-        Self { transducer, classes, table, steps }
+        let safe_cuts = transducer.safe_cuts();
+        Self { transducer, classes, table, steps, safe_cuts }
     }
 
     /// Whether text may be cut between two characters.
     pub fn is_safe_cut(&self, before: char, after: char) -> bool {
-        self.transducer.is_safe_cut(self.classes.of(before), self.classes.of(after))
+        let class = |character| usize::from(self.classes.of(character));
+        self.safe_cuts[class(before) * self.transducer.num_classes() + class(after)]
     }
 
     /// Writes the ends of the next pieces of `text`; returns how many: `ends.len()` unless the text is done.

@@ -91,16 +91,26 @@ impl Transducer {
         self.num_waiting[state]
     }
 
-    /// Whether text may always be cut between characters of two classes: there the transducer says what it says at the end of a
+    /// By class before and class after, whether text may always be cut there: the transducer says what it says at the end of a
     /// text, and goes on as it begins.
-    pub fn is_safe_cut(&self, before: u8, after: u8) -> bool {
-        let (before, after) = (usize::from(before), usize::from(after));
-        let begin = self.at(0, after);
-        (0..self.num_states()).all(|state| {
-            let state = self.at(state, before).next as usize;
-            let (there, end) = (self.at(state, after), self.at(state, usize::from(END)));
-            there.next == begin.next && there.cuts == [&end.cuts[..], &begin.cuts].concat()
-        })
+    pub fn safe_cuts(&self) -> Vec<bool> {
+        let end = usize::from(END);
+        let is_safe = |state: usize, after: usize| {
+            let (there, begin) = (self.at(state, after), self.at(0, after));
+            let said = self.at(state, end).cuts.iter().chain(&begin.cuts);
+            there.next == begin.next && there.cuts.iter().eq(said)
+        };
+        let mut safe = vec![false; self.num_classes * self.num_classes];
+        for before in (0..self.num_classes).filter(|&class| class != end) {
+            let mut entered: Vec<usize> =
+                (0..self.num_states()).map(|state| self.at(state, before).next as usize).collect();
+            entered.sort_unstable();
+            entered.dedup();
+            for after in (0..self.num_classes).filter(|&class| class != end) {
+                safe[before * self.num_classes + after] = entered.iter().all(|&state| is_safe(state, after));
+            }
+        }
+        safe
     }
 
     /// Says in each state what is the same whatever follows.
