@@ -31,9 +31,12 @@ const COMPILED: &[&str] = &[
     r"(?>a|ab)c|(?:a\d)*+b|a+?b",
     r"(?>(?:a|ab)+?)c|(?>(?:a|ab){1}?)d|(?>b*?)x",
     r"\w+\b|\w\B",
+    r"abcd|x12|[a-z]",
+    r"'(?:s|RE)x|345(?!a)|a(?=b)|  a|[^a]",
+    r"abcdabx|aaxx|yyxa|bxyxy|dcba|cddc|[a-d]+",
 ];
 
-/// Sequences that are compiled; the first three become one automaton each.
+/// Sequences that are compiled, some to one table, some to one automaton, some to several.
 const SEQUENCES: &[&[&str]] = &[
     &[
         r"\p{N}{1,3}",
@@ -166,6 +169,18 @@ proptest! {
         for (pretokenizer, engines) in &*MADE {
             let expected = define(engines, &text).unwrap();
             prop_assert_eq!(split(pretokenizer, &text, batch), expected, "{} on {:?}", pretokenizer.pattern(), shown(&text));
+        }
+    }
+
+    #[test]
+    fn every_way_to_scan_finds_the_same_pieces(text in text(), repeat in 1..5_usize, batch in 1..300_usize) {
+        let text = text.repeat(repeat);
+        for (pretokenizer, _) in &MADE[..COMPILED.len() + SEQUENCES.len()] {
+            let expected = split(pretokenizer, &text, 1000);
+            for (name, variant) in pretokenizer.variants() {
+                let found = split(&variant, &text, batch);
+                prop_assert_eq!(&found, &expected, "{} {} on {:?}", name, pretokenizer.pattern(), shown(&text));
+            }
         }
     }
 

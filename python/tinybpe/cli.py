@@ -17,6 +17,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -311,7 +312,7 @@ def run_train(arguments: argparse.Namespace) -> None:
         check_tokenizer_directory(arguments, directory, size)
     started_at = time.monotonic()
     with spooled_stdin(files) as paths:
-        largest = Tokenizer.train(
+        tokenizer = Tokenizer.train(
             paths,
             vocab_size=max(sizes),
             special_tokens=arguments.special_tokens,
@@ -325,9 +326,15 @@ def run_train(arguments: argparse.Namespace) -> None:
         )
         num_bytes = sum(Path(path).stat().st_size for path in paths)
     source = "standard input" if files == [STDIO] else format_count(len(files), "file")
+    # Each is made from the next larger one while that is written.
+    with ThreadPoolExecutor(max_workers=1) as saver:
+        made: dict[int, tuple[Tokenizer, Future[None]]] = {}
+        for size, directory in sorted(zip(sizes, directories, strict=True), reverse=True):
+            tokenizer = tokenizer.truncated(size) if made else tokenizer
+            made[size] = tokenizer, saver.submit(tokenizer.save, directory, overwrite=arguments.overwrite)
     for size, directory in zip(sizes, directories, strict=True):
-        tokenizer = largest if size == max(sizes) else largest.truncated(size)
-        tokenizer.save(directory, overwrite=arguments.overwrite)
+        tokenizer, saved = made[size]
+        saved.result()
         say(
             arguments,
             f"{directory}: {tokenizer.vocab_size:,} ids, {format_count(len(tokenizer.merges), 'merge')} "

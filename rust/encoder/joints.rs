@@ -23,8 +23,8 @@
 //! Most joints need no look, since [no merge crosses](Crossings) such a place. Others are remembered.
 //!
 //! Time: for each token a walk through the trie and perhaps a joint; where tokens are taken back, each place in the piece costs
-//! at most this much once for each token that begins there. Vocabularies without the properties above, and pieces so
-//! long that the bound matters, are merged.
+//! at most this much once for each token that begins there. Vocabularies without the properties above are merged, and so is
+//! a piece in which more than a few tokens for each byte were tried in vain: so the time is linear.
 
 use super::crossings::Crossings;
 use super::longest::{NO_TOKEN, Trie};
@@ -33,8 +33,8 @@ use crate::vocab::derivations::Derivations;
 use crate::vocab::{NO_ID, Vocab};
 use std::sync::Arc;
 
-/// Longest piece, in bytes, that is encoded here.
-pub(super) const LONGEST: usize = 256;
+/// Most tokens tried in vain for each byte of a piece, and those that are always free.
+const MOST_IN_VAIN: (usize, usize) = (4, 1 << 10);
 /// Bits of the number of joints remembered: with eight bytes each they stay in the second-level cache.
 const MEMO_BITS: u32 = 13;
 /// Ids have 31 bits.
@@ -49,14 +49,17 @@ pub(super) struct Joints {
     crossings: Crossings,
 }
 
-/// One thread's memory of joints: a pair of ids, and in the top bit whether it is [`SOUND`].
+/// One thread's memory.
 pub(super) struct Memo {
+    /// Joints: a pair of ids, and in the top bit whether it is [`SOUND`].
     joints: Vec<u64>,
+    /// Bit `i`: what follows place `i` of the piece was tried in vain. Has no bits between two pieces.
+    in_vain: Vec<u64>,
 }
 
 impl Default for Memo {
     fn default() -> Self {
-        Memo { joints: vec![u64::MAX; 1 << MEMO_BITS] }
+        Memo { joints: vec![u64::MAX; 1 << MEMO_BITS], in_vain: Vec::new() }
     }
 }
 
@@ -103,18 +106,30 @@ impl Joints {
         *place & SOUND != 0
     }
 
-    /// Appends the ids of `piece`, which has 1 to [`LONGEST`] bytes. `false`, with `ids` as it was, if there are none:
-    /// that cannot be.
-    #[allow(clippy::cast_possible_truncation)] // places are at most LONGEST
+    /// Appends the ids of `piece`, which is not empty. `false`, with `ids` as it was, if too much was tried in vain.
     pub fn encode(&self, piece: &[u8], memo: &mut Memo, ids: &mut Vec<u32>) -> bool {
         let before = ids.len();
-        // Bit `i`: what follows place `i` was tried in vain.
-        let mut in_vain = [0_u64; LONGEST / 64 + 1];
+        let found = self.find(piece, memo, ids);
+        if !found {
+            ids.truncate(before);
+        }
+        if !memo.in_vain.is_empty() {
+            memo.in_vain.clear();
+            // A huge piece does not leave its memory behind.
+            memo.in_vain.shrink_to(1 << 10);
+        }
+        found
+    }
+
+    #[inline]
+    fn find(&self, piece: &[u8], memo: &mut Memo, ids: &mut Vec<u32>) -> bool {
+        let before = ids.len();
+        let mut num_tried = 0;
         let mut at = 0;
         let (mut token, mut len) = self.trie.longest(piece);
         loop {
             let end = at + len;
-            if in_vain[end / 64] >> (end % 64) & 1 == 0
+            if memo.in_vain.get(end / 64).is_none_or(|bits| bits >> (end % 64) & 1 == 0)
                 && (at == 0
                     || !self.crossings.may_merge(piece, at)
                     || self.is_sound(ids[ids.len() - 1], token, memo))
@@ -127,12 +142,17 @@ impl Joints {
                 (token, len) = self.trie.longest(&piece[at..]);
                 continue;
             }
+            num_tried += 1;
+            if num_tried > MOST_IN_VAIN.0 * piece.len() + MOST_IN_VAIN.1 {
+                return false;
+            }
             // The next shorter token, here or at an earlier place.
             token = self.shorter[token as usize];
             while token == NO_TOKEN {
-                in_vain[at / 64] |= 1 << (at % 64);
+                memo.in_vain.resize(piece.len() / 64 + 1, 0);
+                memo.in_vain[at / 64] |= 1 << (at % 64);
                 if ids.len() == before {
-                    return false;
+                    return false; // that cannot be
                 }
                 let last = ids.pop().unwrap_or_default();
                 at -= self.derivations.len(last);

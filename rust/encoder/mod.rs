@@ -93,7 +93,7 @@ impl Tables {
         if let Some(id) = self.whole.id_of(vocab, piece) {
             return ids.push(id);
         }
-        let fits = |_: &&Joints| piece.len() <= joints::LONGEST && self.symbols.has_all(piece);
+        let fits = |_: &&Joints| self.symbols.has_all(piece);
         if !self.joints.as_ref().filter(fits).is_some_and(|joints| joints.encode(piece, memo, ids)) {
             merger.encode(piece, &self.symbols, &self.pairs, ids);
         }

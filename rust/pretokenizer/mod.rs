@@ -3,7 +3,8 @@
 //! A pattern is a regex, or a sequence of regexes of which each splits the pieces of the one before. There are three ways to
 //! run it, all with the same pieces; special tokens are the caller's business, who cuts them out first.
 //! * `blocks`: families of patterns that most vocabularies in use are made with, 64 bytes at a time.
-//! * `automaton`: every other regular pattern, a character at a time, in linear time on any text.
+//! * `automaton`: every other regular pattern, in linear time on any text: a character at a time, or 64 bytes at a time where
+//!   the whole sequence is an automaton of a few states.
 //! * `engine`: what is not regular, through a regex engine that backtracks.
 //!
 //! The automaton of a pattern also says between which characters text may always be cut, so a large file is read in parts.
@@ -121,7 +122,7 @@ impl Pretokenizer {
         let is_alone = compiled.len() == 1;
         let stages = compiled.into_iter().map(|compiled| match compiled {
             Compiled::Automaton(automaton) => Ok(match if is_alone { None } else { automaton.family() } {
-                Some(family) => Stage::Blocks(family, Level::best(), automaton),
+                Some(family) => Stage::Blocks(family, automaton),
                 None => Stage::Automaton(automaton),
             }),
             Compiled::Not(index, reason) => {
@@ -129,7 +130,10 @@ impl Pretokenizer {
                 Engine::new(regexes[index]).map(Stage::Engine)
             }
         });
-        let stages = stages.collect::<Result<_>>()?;
+        let mut stages = stages.collect::<Result<Vec<_>>>()?;
+        if let (None, Some(all)) = (family, automaton::transduce(regexes)) {
+            stages = vec![Stage::Transduce(Arc::new(all))];
+        }
         let not_compiled = if reasons.is_empty() { None } else { Some(reasons.join("; ").into()) };
         let is_this = |named: &&Named| matches!(named.patterns, Patterns::Family(of) if Some(of) == family);
         let name = named.or_else(|| NAMED.iter().find(is_this)).map(|named| named.name);
@@ -269,7 +273,7 @@ impl Pieces<'_> {
                 *start = ends[..num_ends].last().map_or(*start, |&end| end as usize);
                 Ok(num_ends)
             }
-            Way::Stages(cursor) => cursor.next_ends(&pretokenizer.stages, ends),
+            Way::Stages(cursor) => cursor.next_ends(pretokenizer.level, &pretokenizer.stages, ends),
         }
     }
 }

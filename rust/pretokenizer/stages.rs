@@ -4,7 +4,7 @@
 //! buffer; the others keep a few hundred ends ahead of the next one. Nothing is allocated for a piece.
 
 use super::{
-    automaton::{Automaton, Progress},
+    automaton::{Automaton, Place, Progress, Transduce},
     engine::{Engine, Run},
     named::Family,
     simd::Level,
@@ -16,9 +16,11 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub enum Stage {
     /// A pattern that the block scanner knows, which also is an automaton.
-    Blocks(Family, Level, Arc<Automaton>),
+    Blocks(Family, Arc<Automaton>),
     /// A compiled pattern, or several.
     Automaton(Arc<Automaton>),
+    /// All patterns of a sequence at once.
+    Transduce(Arc<Transduce>),
     /// A regex engine, for what cannot be compiled.
     Engine(Engine),
 }
@@ -27,7 +29,8 @@ impl Stage {
     /// Whether a cut between two characters is harmless, and if so whether it is sure.
     pub fn cut(&self, before: char, after: char) -> Option<bool> {
         match self {
-            Self::Blocks(.., automaton) | Self::Automaton(automaton) => automaton.cut(before, after),
+            Self::Blocks(_, automaton) | Self::Automaton(automaton) => automaton.cut(before, after),
+            Self::Transduce(all) => all.is_safe_cut(before, after).then_some(true),
             Self::Engine(_) => None,
         }
     }
@@ -54,6 +57,7 @@ struct Work<'t> {
     /// Up to where it is split.
     at: usize,
     progress: Progress,
+    place: Place,
     run: Run<'t>,
     /// Room for ends that the next stage needs; empty in the last stage.
     ends: Vec<u32>,
@@ -75,30 +79,30 @@ impl<'t> Cursor<'t> {
     }
 
     /// Writes the ends of the next pieces; returns how many: `ends.len()` unless the text is done.
-    pub fn next_ends(&mut self, stages: &[Stage], ends: &mut [u32]) -> Result<usize> {
+    pub fn next_ends(&mut self, level: Level, stages: &[Stage], ends: &mut [u32]) -> Result<usize> {
         let last = stages.len() - 1;
         let mut num_ends = 0;
-        while num_ends < ends.len() && self.enter_piece(stages, last)? {
-            num_ends += self.levels[last].fill(self.text, &stages[last], &mut ends[num_ends..])?;
+        while num_ends < ends.len() && self.enter_piece(level, stages, last)? {
+            num_ends += self.levels[last].fill(level, self.text, &stages[last], &mut ends[num_ends..])?;
         }
         Ok(num_ends)
     }
 
     /// Makes sure that a stage has text to split, from the stage before if need be; returns whether there is some.
-    fn enter_piece(&mut self, stages: &[Stage], index: usize) -> Result<bool> {
+    fn enter_piece(&mut self, simd: Level, stages: &[Stage], index: usize) -> Result<bool> {
         if self.levels[index].at < self.levels[index].piece.1 {
             return Ok(true);
         }
         let Some(above) = index.checked_sub(1) else { return Ok(false) };
         if self.levels[above].next == self.levels[above].num_ends {
-            if !self.enter_piece(stages, above)? {
+            if !self.enter_piece(simd, stages, above)? {
                 return Ok(false);
             }
             let level = &mut self.levels[above];
             let mut ends = std::mem::take(&mut level.ends);
             ends.resize(ENDS_AT_A_TIME, 0);
             (level.next, level.start) = (0, level.at);
-            level.num_ends = level.fill(self.text, &stages[above], &mut ends)?;
+            level.num_ends = level.fill(simd, self.text, &stages[above], &mut ends)?;
             level.ends = ends;
         }
         let level = &mut self.levels[above];
@@ -115,7 +119,7 @@ impl<'t> Work<'t> {
         clippy::cast_possible_truncation,
         reason = "texts are shorter than 4 GiB: `Pretokenizer::check_length`"
     )]
-    fn fill(&mut self, text: &'t [u8], stage: &Stage, ends: &mut [u32]) -> Result<usize> {
+    fn fill(&mut self, level: Level, text: &'t [u8], stage: &Stage, ends: &mut [u32]) -> Result<usize> {
         let (offset, end) = self.piece;
         let text = &text[offset..end];
         let at = self.at - offset;
@@ -127,10 +131,12 @@ impl<'t> Work<'t> {
         if at == 0 {
             self.run = Run::default();
             self.progress.restart();
+            self.place = Place::default();
         }
         let num_ends = match stage {
-            Stage::Blocks(family, level, _) => family.next_ends(*level, text, at, ends),
+            Stage::Blocks(family, _) => family.next_ends(level, text, at, ends),
             Stage::Automaton(automaton) => automaton.next_ends(text, at, &mut self.progress, ends),
+            Stage::Transduce(all) => all.next_ends(level, text, &mut self.place, ends),
             Stage::Engine(engine) => engine.next_ends(text, at, &mut self.run, ends)?,
         };
         if offset > 0 {

@@ -3,7 +3,11 @@
 //! An entry of the table has half of a piece's hash and the place of its record in the store: eight bytes, four of which
 //! make a bucket. A record has the piece and its ids side by side. In Japanese and Chinese such pieces are clauses, nearly
 //! half of all text, and a look-up takes two misses of the cache: the processor is told of the bucket, and then of the
-//! record, before either is read. When the store is full, all is forgotten.
+//! record, before either is read.
+//!
+//! When the store is full, a new record is written over the oldest ones, but only every few times: else a text with more
+//! pieces than there is room for, read again, drives out each of them just before it comes. Tried: to forget all when the
+//! store is full, which has fewer hits with twice the memory.
 
 use crate::huge_pages;
 use crate::piece_key;
@@ -14,7 +18,11 @@ pub(super) const LONGEST: usize = 255;
 const BITS: (u32, u32) = (12, 17);
 const WAYS: usize = 4;
 /// Integers in the store.
-const STORED: usize = 1 << 23;
+const STORED: usize = 1 << 22;
+/// Most integers of a record.
+const LONGEST_RECORD: usize = HEAD + LONGEST.div_ceil(4) + LONGEST;
+/// Of so many new pieces one is remembered when the store is full.
+const ONE_OF: u32 = 4;
 /// Integers of a record that come before the piece: its length, shifted, and the number of ids.
 const HEAD: usize = 1;
 const LEN_SHIFT: u32 = 16;
@@ -25,9 +33,18 @@ pub(super) struct LongTable {
     shift: u32,
     /// Entries that were made since all was forgotten.
     num_entries: usize,
-    /// Records. None is at 0, since an entry of 0 is empty.
+    /// Records, each in one stretch.
     store: Vec<u32>,
+    /// The number of the next record: how many integers came before it, those written over counted too. It is at the rest
+    /// that is left when this is divided by [`STORED`]. None is 0, since an entry of 0 is empty.
+    next: u32,
+    /// Pieces that were new since the store is full.
+    num_new: u32,
 }
+
+/// The number of the first record.
+#[allow(clippy::cast_possible_truncation)] // 22 bits
+const FIRST: u32 = STORED as u32;
 
 /// The newest entry comes first.
 #[derive(Clone, Copy)]
@@ -40,8 +57,14 @@ impl LongTable {
     pub fn new() -> Self {
         let mut store = Vec::new();
         huge_pages::reserve(&mut store, STORED);
-        store.push(0);
-        LongTable { buckets: vec![EMPTY; 1 << BITS.0], shift: 32 - BITS.0, num_entries: 0, store }
+        LongTable {
+            buckets: vec![EMPTY; 1 << BITS.0],
+            shift: 32 - BITS.0,
+            num_entries: 0,
+            store,
+            next: FIRST,
+            num_new: 0,
+        }
     }
 
     /// Tells the processor that the bucket of a hash will be read soon.
@@ -65,8 +88,9 @@ impl LongTable {
     #[allow(clippy::cast_possible_truncation)] // the half is wanted
     fn find(&self, hash: u64) -> Option<usize> {
         let entries = &self.buckets[self.bucket(hash)].0;
-        let found = entries.iter().find(|&&entry| entry != 0 && (entry ^ hash) >> 32 == 0)?;
-        Some(*found as u32 as usize)
+        let found = *entries.iter().find(|&&entry| entry != 0 && (entry ^ hash) >> 32 == 0)? as u32;
+        // Not written over.
+        if self.next - found <= FIRST { Some(found as usize % STORED) } else { None }
     }
 
     /// The ids of a piece of up to [`LONGEST`] bytes.
@@ -84,22 +108,41 @@ impl LongTable {
         if same { ids.get(..(head & ((1 << LEN_SHIFT) - 1)) as usize) } else { None }
     }
 
-    /// Remembers a piece of up to [`LONGEST`] bytes that is not there.
+    /// Remembers a piece of up to [`LONGEST`] bytes that is not there, or not.
     #[allow(clippy::cast_possible_truncation)] // a store and a piece of bounded size, of which each id has a byte
     pub fn insert(&mut self, hash: u64, piece: &[u8], ids: &[u32]) {
+        if self.store.len() + LONGEST_RECORD > STORED {
+            self.num_new = self.num_new.wrapping_add(1);
+            if !self.num_new.is_multiple_of(ONE_OF) {
+                return;
+            }
+        }
         let (words, rest) = piece.as_chunks::<4>();
-        if self.store.len() + HEAD + piece.len().div_ceil(4) + ids.len() > STORED {
-            self.store.truncate(1);
+        let len = HEAD + piece.len().div_ceil(4) + ids.len();
+        let mut at = self.next as usize % STORED;
+        if at + len > STORED {
+            self.next += (STORED - at) as u32;
+            at = 0;
+        }
+        if self.next > u32::MAX - FIRST {
             self.buckets.fill(EMPTY);
-            self.num_entries = 0;
+            (self.num_entries, self.next, at) = (0, FIRST, 0);
         }
-        let entry = hash >> 32 << 32 | self.store.len() as u64;
-        self.store.push((piece.len() as u32) << LEN_SHIFT | ids.len() as u32);
-        self.store.extend(words.iter().map(|word| u32::from_le_bytes(*word)));
-        if !rest.is_empty() {
-            self.store.push(padded(rest));
+        let entry = hash >> 32 << 32 | u64::from(self.next);
+        self.next += len as u32;
+        if self.store.len() < at + len {
+            self.store.resize(at + len, 0);
         }
-        self.store.extend_from_slice(ids);
+        let (head, record) = self.store[at..at + len].split_at_mut(HEAD);
+        head[0] = (piece.len() as u32) << LEN_SHIFT | ids.len() as u32;
+        let (record, new) = record.split_at_mut(len - HEAD - ids.len());
+        for (to, word) in record.iter_mut().zip(words) {
+            *to = u32::from_le_bytes(*word);
+        }
+        if let (false, Some(last)) = (rest.is_empty(), record.last_mut()) {
+            *last = padded(rest);
+        }
+        new.copy_from_slice(ids);
         self.push(entry);
         self.num_entries += 1;
     }
@@ -151,4 +194,36 @@ pub(super) fn hash(piece: &[u8]) -> u64 {
 #[inline]
 fn padded(rest: &[u8]) -> u32 {
     rest.iter().rev().fold(0, |word, &byte| word << 8 | u32::from(byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A piece by its number, and its ids, each of many lengths.
+    fn made(number: u32) -> (Vec<u8>, Vec<u32>) {
+        let len = 16 + number as usize % 240;
+        let piece = number.to_le_bytes().iter().copied().cycle().take(len).collect();
+        (piece, (0..=number % 50).map(|id| id + number).collect())
+    }
+
+    #[test]
+    fn what_is_written_over_is_not_found() {
+        let mut table = LongTable::new();
+        // Near to where the numbers of records begin again.
+        table.next = u32::MAX - 3 * FIRST;
+        let mut num_known = 0;
+        for number in 0..1_000_000 {
+            let (piece, ids) = made(number);
+            table.insert(hash(&piece), &piece, &ids);
+            table.grow();
+            let (piece, ids) = made(number / 7 * 6);
+            if let Some(known) = table.get(hash(&piece), &piece) {
+                assert_eq!(known, ids);
+                num_known += 1;
+            }
+        }
+        assert!((10_000..900_000).contains(&num_known), "{num_known}");
+        assert!(table.store.len() <= STORED && table.next < 4 * FIRST, "{}", table.next);
+    }
 }

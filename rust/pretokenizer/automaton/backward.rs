@@ -7,8 +7,8 @@
 //!
 //! Needed for digits grouped from the right and other look-ahead past one character, and where the forward scanner goes
 //! back too often. Characters that start no match are passed over, and the first pass goes no further than to a character
-//! before which the state is always the same. What is left costs two passes and some twenty bytes of memory for each
-//! character between such places.
+//! before which the state is always the same. What is left costs two passes and two bytes of memory for each byte
+//! between such places.
 
 use super::{
     alphabet::{Alphabet, ClassSet, END},
@@ -38,6 +38,8 @@ pub struct Backward {
     /// By class, whether the first pass has the same state before it, whatever follows.
     resets: Vec<bool>,
     regions: Regions,
+    /// By region, by byte, whether it is an ASCII character there with which no match starts.
+    passed: Vec<[bool; 256]>,
 }
 
 /// What the second pass does next.
@@ -71,7 +73,6 @@ pub struct Prepared {
     last: usize,
     /// By byte from `start` on, at the first bytes of characters and at the end.
     states: Vec<u16>,
-    characters: Vec<(usize, u8)>,
 }
 
 impl Prepared {
@@ -150,9 +151,19 @@ impl Backward {
         let ways = sets.iter().flat_map(|set| places.iter().map(|&place| way(nfa, set, place, &place_of)));
         let ways = ways.collect();
         let regions = Regions::one(num_classes);
-        let (inert, resets) = (Vec::new(), Vec::new());
-        let mut backward =
-            Self { classes, num_classes, steps, text_start_steps, ways, entered_by, inert, resets, regions };
+        let (inert, resets, passed) = (Vec::new(), Vec::new(), Vec::new());
+        let mut backward = Self {
+            classes,
+            num_classes,
+            steps,
+            text_start_steps,
+            ways,
+            entered_by,
+            inert,
+            resets,
+            regions,
+            passed,
+        };
         let states = |class: usize| (0..sets.len()).map(move |state| state * num_classes + class);
         let no_match = |state: &u16| backward.row(usize::from(*state))[0] == Way::None;
         let is_inert = |class| {
@@ -163,12 +174,18 @@ impl Backward {
         let inert = (0..num_classes).map(|class| class != usize::from(END) && is_inert(class)).collect();
         let resets = (0..num_classes).map(|class| class == usize::from(END) || is_reset(class)).collect();
         (backward.inert, backward.resets) = (inert, resets);
+        backward.set_regions(backward.regions.clone());
         Ok(backward)
     }
 
     /// Makes each run of characters of a region a text of its own.
     pub fn set_regions(&mut self, regions: Regions) {
-        self.regions = regions;
+        let mut passed = vec![[false; 256]; regions.len()];
+        for byte in 0..0x80 {
+            let class = self.classes.of_byte(byte);
+            passed[regions.of(class)][usize::from(byte)] = self.inert[usize::from(class)];
+        }
+        (self.regions, self.passed) = (regions, passed);
     }
 
     /// Makes each run of characters of a set, and each run of others, a text of its own; returns whether that can be done.
@@ -178,7 +195,7 @@ impl Backward {
             return false;
         }
         let classes = 0..u8::try_from(self.num_classes).unwrap_or(u8::MAX);
-        self.regions = self.regions.split(classes, |class| set.contains(class), None);
+        self.set_regions(self.regions.split(classes, |class| set.contains(class), None));
         true
     }
 
@@ -195,27 +212,28 @@ impl Backward {
     /// Runs the first pass over what follows `start`: to the end of the text or of the region, or to a character before which
     /// the state does not depend on what follows.
     fn prepare(&self, text: &[u8], start: usize, prepared: &mut Prepared) {
-        prepared.characters.clear();
         let (mut class, mut len) = self.classes.at(text, start);
         let region = self.regions.of(class);
-        let mut at = start;
+        let (mut at, mut last) = (start, start);
         let mut is_reset = false;
         while class != END && self.regions.of(class) == region && !is_reset {
-            prepared.characters.push((at, class));
+            last = at;
             let is_enough = self.inert[usize::from(class)] || at - start > ENOUGH;
             is_reset = self.resets[usize::from(class)] && is_enough && at > start;
             at += len;
             (class, len) = self.classes.at(text, at);
         }
-        (prepared.start, prepared.last) = (start, at);
-        if let (true, Some(&(last, _))) = (is_reset, prepared.characters.last()) {
-            prepared.last = last;
-        }
+        (prepared.start, prepared.last) = (start, if is_reset { last } else { at });
         prepared.states.clear();
         prepared.states.resize(at - start + 1, TEXT_END);
         let starts_text = starts_text(&self.classes, text, start);
         let mut state = TEXT_END;
-        for &(at, class) in prepared.characters.iter().rev() {
+        while at > start {
+            at -= 1;
+            while text[at] & 0xC0 == 0x80 {
+                at -= 1;
+            }
+            let class = self.classes.at(text, at).0;
             let index = usize::from(state) * self.num_classes + usize::from(class);
             state = if at == start && starts_text { self.text_start_steps[index] } else { self.steps[index] };
             prepared.states[at - start] = state;
@@ -253,7 +271,12 @@ impl Backward {
         }
         let (mut class, mut len) = (class, len);
         loop {
-            if !self.inert[usize::from(class)] {
+            if self.inert[usize::from(class)] {
+                // Most text in practice, so without a look at each character's class and region.
+                let passed = &self.passed[region];
+                let num_passed = text[at..].iter().take_while(|&&byte| passed[usize::from(byte)]).count();
+                len = len.max(num_passed);
+            } else {
                 match self.match_end(text, at, prepared) {
                     Some(end) if at == piece && end > at => return end,
                     Some(_) if at > piece => return at,

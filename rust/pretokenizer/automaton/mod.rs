@@ -3,6 +3,7 @@
 //! ```text
 //! pattern -syntax-> tree -alphabet-> classes of characters -nfa-> states with priorities -dfa-> table -scan-> pieces
 //!                                                               \-backward-> two passes, for far look-ahead
+//!                                                               \-machine, transducer-> one table for a sequence -transduce-> pieces
 //! ```
 //!
 //! Everything that is regular is compiled: look-ahead of any kind, lazy and possessive quantifiers, `\A`, `\z`. What is not
@@ -19,20 +20,26 @@ mod dfa;
 mod equal;
 mod families;
 mod fuse;
+mod machine;
 mod nfa;
 mod scan;
 mod syntax;
+mod transduce;
+mod transducer;
 
 use crate::pretokenizer::classes::Classes;
 use alphabet::Alphabet;
 use backward::{Backward, Prepared};
 use dfa::Dfa;
 use fuse::Runs;
+use machine::Pattern;
 use nfa::Nfa;
 use scan::Scanner;
 use std::sync::Arc;
 use syntax::Node;
 pub use syntax::Unsupported;
+pub use transduce::{Place, Transduce};
+use transducer::Transducer;
 
 /// One pattern, or several of a sequence that run together, compiled.
 #[derive(Debug)]
@@ -104,6 +111,24 @@ pub fn compile(patterns: &[&str]) -> Vec<Compiled> {
         Err((index, reason)) => Compiled::Not(index, reason),
     });
     compiled.collect()
+}
+
+/// One automaton for a sequence of patterns, which reads each character once; `None` if there is none.
+pub fn transduce(patterns: &[&str]) -> Option<Transduce> {
+    let nodes: Vec<_> = patterns.iter().map(|pattern| syntax::parse(pattern).ok()).collect::<Option<_>>()?;
+    let mut sets = Vec::new();
+    for node in &nodes {
+        nfa::sets(node, &mut sets);
+    }
+    let alphabet = Alphabet::new(sets).ok()?;
+    let pattern = |node| {
+        let nfa = Nfa::new(node, &alphabet).ok()?;
+        let dfa = if nfa.looks_far() { None } else { Dfa::new(&nfa, &alphabet).ok() }?;
+        if dfa.goes_back_far() { None } else { Some(Pattern::new(dfa)) }
+    };
+    let patterns = nodes.iter().map(pattern).collect::<Option<Vec<_>>>()?;
+    let transducer = Transducer::new(&patterns, alphabet.num_classes())?;
+    Some(Transduce::new(transducer, Arc::new(alphabet.table())))
 }
 
 /// The automata for one pass and for two, as far as they are possible and needed.

@@ -1,6 +1,6 @@
 //! AVX2: 32 bytes at a time.
 
-use super::{Classify, Masks, Task, find_east_asian_letters};
+use super::{Classify, Masks, Steps, Task, Walk, find_east_asian_letters, shuffle};
 use std::arch::x86_64::{
     __m256i, _mm256_add_epi8, _mm256_cmpeq_epi8, _mm256_cmpgt_epi8, _mm256_loadu_si256, _mm256_movemask_epi8,
     _mm256_or_si256, _mm256_set1_epi8,
@@ -24,6 +24,12 @@ impl Classify for Avx2 {
     fn masks(self, block: &[u8; 64]) -> Masks {
         // SAFETY: an `Avx2` exists, so the machine has the features.
         unsafe { masks(block) }
+    }
+
+    #[inline(always)]
+    fn walk(self, steps: &Steps, state: u8, block: &[u8; 64], len: usize) -> Walk {
+        // SAFETY: an `Avx2` exists, so the machine has the features.
+        unsafe { shuffle::walk(steps, state, block, len) }
     }
 
     const FINDS_EAST_ASIAN: bool = true;

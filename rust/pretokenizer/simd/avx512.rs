@@ -1,7 +1,7 @@
 //! AVX-512: 64 bytes at once. Comparisons give the masks, and the positions of a mask's bits are what is left of the
 //! numbers 0 to 63 when they are compressed by it.
 
-use super::{Classify, Masks, Task, find_east_asian_letters};
+use super::{Classify, Masks, Steps, Task, Walk, find_east_asian_letters, shuffle};
 use std::arch::x86_64::{
     __m512i, _mm512_add_epi32, _mm512_castsi512_si128, _mm512_cmpeq_epi8_mask, _mm512_cmple_epu8_mask,
     _mm512_cvtepu8_epi32, _mm512_extracti32x4_epi32, _mm512_loadu_si512, _mm512_maskz_compress_epi8,
@@ -27,6 +27,12 @@ impl Classify for Avx512 {
     fn masks(self, block: &[u8; 64]) -> Masks {
         // SAFETY: an `Avx512` exists, so the machine has the features.
         unsafe { masks(block) }
+    }
+
+    #[inline(always)]
+    fn walk(self, steps: &Steps, state: u8, block: &[u8; 64], len: usize) -> Walk {
+        // SAFETY: an `Avx512` exists, so the machine has the features.
+        unsafe { shuffle::walk(steps, state, block, len) }
     }
 
     const FINDS_EAST_ASIAN: bool = true;
