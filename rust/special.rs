@@ -17,6 +17,8 @@ pub struct Occurrence {
     pub start: usize,
     /// Where it ends, likewise.
     pub end: usize,
+    /// Where the next is looked for: behind the token itself, so one of whitespace may stand in what belongs to this.
+    pub next: usize,
     /// Its index in the list of tokens.
     pub index: usize,
 }
@@ -110,24 +112,29 @@ impl SpecialTokens {
     /// looked at by tokens that are single words, and is not taken by those that take whitespace.
     #[must_use]
     pub fn find(&self, text: &[u8], from: usize) -> Option<Occurrence> {
+        self.find_behind(text, from, from)
+    }
+
+    /// [`SpecialTokens::find`] from `searched` on, where whitespace before `from` is taken already.
+    fn find_behind(&self, text: &[u8], from: usize, mut searched: usize) -> Option<Occurrence> {
         let set = self.0.as_ref()?;
-        let mut searched = from;
         loop {
             let found = set.finder.find(text.get(searched..)?)?;
             let (mut start, mut end) = (searched + found.start(), searched + found.end());
             let index = found.pattern().as_usize();
             let form = set.form(index);
+            let next = end;
             searched = end;
             if form.single_word && (ends_with_word(&text[..start]) || starts_with_word(&text[end..])) {
                 continue;
             }
             if form.lstrip {
-                start = from.max(start - space_at_end(&text[..start]));
+                start = start.min(from.max(start - space_at_end(&text[..start])));
             }
             if form.rstrip {
                 end += space_at_start(&text[end..]);
             }
-            return Some(Occurrence { start, end, index });
+            return Some(Occurrence { start, end, next, index });
         }
     }
 
@@ -143,13 +150,13 @@ impl SpecialTokens {
         mut ordinary: impl FnMut(&mut State, std::ops::Range<usize>) -> Result<()>,
         mut special: impl FnMut(&mut State, Occurrence) -> Result<()>,
     ) -> Result<()> {
-        let mut done = 0;
-        while let Some(found) = self.find(text, done) {
+        let (mut done, mut searched) = (0, 0);
+        while let Some(found) = self.find_behind(text, done, searched) {
             if found.start > done {
                 ordinary(state, done..found.start)?;
             }
             special(state, found)?;
-            done = found.end;
+            (done, searched) = (found.end, found.next);
         }
         if done < text.len() { ordinary(state, done..text.len()) } else { Ok(()) }
     }
@@ -248,8 +255,8 @@ mod tests {
     #[test]
     fn the_longest_of_those_that_start_first_wins() {
         let t = tokens(&["<a>", "<a>b", "b<"]);
-        assert_eq!(t.find(b"x<a>b<", 0), Some(Occurrence { start: 1, end: 5, index: 1 }));
-        assert_eq!(t.find(b"x<a>b<", 2), Some(Occurrence { start: 4, end: 6, index: 2 }));
+        assert_eq!(t.find(b"x<a>b<", 0), Some(Occurrence { start: 1, end: 5, next: 5, index: 1 }));
+        assert_eq!(t.find(b"x<a>b<", 2), Some(Occurrence { start: 4, end: 6, next: 6, index: 2 }));
         assert_eq!(t.find(b"x", 0), None);
         assert_eq!(t.find(b"x", 5), None);
     }

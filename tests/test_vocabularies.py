@@ -258,9 +258,9 @@ def test_ranks_without_merges(tmp_path: Path, stories: str) -> None:
     assert ours.encode_ordinary_batch(texts) == theirs.encode_ordinary_batch(texts)
     ours.save(tmp_path / "saved")
     assert Tokenizer.load(tmp_path / "saved") == ours
-    with pytest.raises(VocabFileError, match=r"family .*llama3.*pattern: gpt2"):
+    with pytest.raises(VocabFileError, match=r"family.*llama3"):
         Tokenizer.load(path)
-    with pytest.raises(VocabFileError, match=r"family `llama9` is not known; known are .*llama3"):
+    with pytest.raises(VocabFileError, match=r"llama9.*llama3"):
         Tokenizer.load(path, family="llama9")
     # An empty token, which Whisper has, decodes to nothing.
     path.write_text(path.read_text() + f" {end}\n")
@@ -281,7 +281,7 @@ def test_sentencepiece(byte_fallback: bool, prefix: bool, stories: str, tmp_path
         add_dummy_prefix=prefix,
         normalization_rule_name="identity",
         remove_extra_whitespaces=not prefix,
-        user_defined_symbols=["<|x|>", "▁▁▁", "\n"],
+        user_defined_symbols=["<|x|>", "\n", *(["▁▁▁"] if prefix else [])],
         character_coverage=0.98,
         minloglevel=2,
     )

@@ -1,10 +1,9 @@
 //! The tokens that are cut out of a text as a whole, in one way of encoding: those of the text as it is and those of the
 //! normalized text.
 
-use super::WHOLE;
 use crate::cutter::Cutter;
 use crate::error::Result;
-use crate::normalizer::Normalizer;
+use crate::normalizer::{Normalizer, WHOLE};
 use crate::pipeline::{AddedToken, Pipeline, PrefixPlace};
 use crate::pretokenizer::Pretokenizer;
 use crate::special::{Form, SpecialTokens};

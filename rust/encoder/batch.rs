@@ -7,10 +7,11 @@
 //! Each thread begins with a stretch of its own and then helps with the others': texts that follow each other have words in
 //! common, which its cache then knows. The stretches of the next call go to the same caches.
 
-use super::{Encoder, Specials, WHOLE, Worker};
+use super::{Encoder, Specials, Worker};
 use crate::error::{Error, Result};
 use crate::huge_pages;
 use crate::monitor::Monitor;
+use crate::normalizer::WHOLE;
 use crate::reader;
 use rayon::ThreadPool;
 use rayon::prelude::*;

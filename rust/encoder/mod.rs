@@ -21,7 +21,7 @@ mod whole;
 use crate::cutter::Cutter;
 use crate::error::{Error, Result};
 use crate::monitor::Monitor;
-use crate::normalizer::Ends;
+use crate::normalizer::{Ends, WHOLE};
 use crate::pipeline::{AddedToken, Definition, Pipeline};
 use crate::pretokenizer::Pretokenizer;
 use crate::special::{self, SpecialTokens};
@@ -127,9 +127,6 @@ pub struct Listed<'a> {
     /// Tokens that may not stand in the text.
     refused: SpecialTokens,
 }
-
-/// A whole text.
-pub const WHOLE: Ends = Ends { begins: true, ends: true };
 
 /// One thread's buffers and cache.
 pub struct Worker {
@@ -558,11 +555,20 @@ impl Encoder {
     /// # Errors
     /// [`Error::UnknownToken`] with the id and its position.
     pub fn decode(&self, ids: impl IntoIterator<Item = i64>) -> Result<Vec<u8>> {
+        let mut ids = ids.into_iter().peekable();
+        let strips = self.strips_of(ids.peek().copied());
         let mut bytes = self.decode_part(ids)?;
-        if self.definition.pipeline.strips_prefix && bytes.first() == Some(&b' ') {
+        if strips && bytes.first() == Some(&b' ') {
             bytes.remove(0);
         }
         Ok(bytes)
+    }
+
+    /// Whether the space before a text that begins with this id is left out: not if it is one of what the unknown token decodes
+    /// to.
+    fn strips_of(&self, first: Option<i64>) -> bool {
+        let unknown = self.vocab().characters().and_then(|characters| characters.unknown);
+        self.definition.pipeline.strips_prefix && (unknown.is_none() || first != unknown.map(i64::from))
     }
 
     /// [`Encoder::decode`] of ids that do not begin a text: the tokens' bytes one after the other.

@@ -8,10 +8,10 @@
 //!
 //! Time O(bytes).
 
-use super::{Added, Encoder, Specials, WHOLE, Worker, ends_within};
+use super::{Added, Encoder, Specials, Worker, ends_within};
 use crate::error::Result;
 use crate::monitor::Monitor;
-use crate::normalizer::Ends;
+use crate::normalizer::{Ends, WHOLE};
 use std::ops::Range;
 
 /// What the ends of a span are counted in.
@@ -33,7 +33,8 @@ impl Encoder {
     /// [`Error::UnknownToken`](crate::Error::UnknownToken) with the id and its position.
     pub fn spans(&self, ids: impl IntoIterator<Item = i64>, unit: Unit) -> Result<Vec<Range<usize>>> {
         let mut before = 0;
-        let mut is_stripped = self.definition.pipeline.strips_prefix;
+        let mut ids = ids.into_iter().peekable();
+        let mut is_stripped = self.strips_of(ids.peek().copied());
         let span = |(position, id)| {
             let mut token = self.known_token(id, position)?;
             if std::mem::take(&mut is_stripped) {
@@ -51,7 +52,7 @@ impl Encoder {
             before += num;
             Ok(start..before)
         };
-        ids.into_iter().enumerate().map(span).collect()
+        ids.enumerate().map(span).collect()
     }
 
     /// The ids of a text, and the span of each in it.

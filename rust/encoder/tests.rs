@@ -173,7 +173,7 @@ fn naive(definition: &Definition, text: &str, allowed: bool) -> Vec<u32> {
             }
             parts.extend((done < start).then(|| (&text[done..start], None)));
             parts.push((&text[start..end], Some(found.id)));
-            (done, at) = (end, end);
+            done = end;
         }
         parts.extend((done < text.len()).then(|| (&text[done..], None)));
         parts

@@ -103,6 +103,9 @@ pub struct Ends {
     pub ends: bool,
 }
 
+/// A whole text.
+pub const WHOLE: Ends = Ends { begins: true, ends: true };
+
 /// A range of a text, and the range of what it became.
 pub type Change = (Range<usize>, Range<usize>);
 

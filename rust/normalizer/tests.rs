@@ -2,8 +2,6 @@ use super::*;
 use proptest::prelude::*;
 use unicode_normalization::UnicodeNormalization;
 
-const WHOLE: Ends = Ends { begins: true, ends: true };
-
 fn apply(steps: Vec<Step>, text: &str) -> String {
     let normalizer = Normalizer::new(steps).unwrap();
     String::from_utf8(normalizer.apply(text.as_bytes(), WHOLE).unwrap().into_owned()).unwrap()

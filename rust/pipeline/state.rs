@@ -17,6 +17,8 @@ struct State {
     merges: Vec<(u32, u32, u32)>,
     ranks: Vec<u32>,
     specials: Vec<(String, u32)>,
+    /// Special tokens that decode to other bytes than their text.
+    decoded: Vec<(u32, Vec<u8>)>,
     characters: Option<(Vec<u32>, Option<u32>, bool, bool)>,
 }
 
@@ -40,6 +42,14 @@ impl Definition {
             merges: vocab.merges().iter().map(|merge| (merge.left, merge.right, merge.id)).collect(),
             ranks: (0..num_ranks).map(|merge| vocab.rank(merge)).collect(),
             specials: vocab.specials().iter().map(|special| (special.content.clone(), special.id)).collect(),
+            decoded: vocab
+                .specials()
+                .iter()
+                .filter(|special| !vocab.is_ordinary(special.id))
+                .filter_map(|special| Some((special, vocab.token_bytes(special.id)?)))
+                .filter(|(special, bytes)| special.content.as_bytes() != *bytes)
+                .map(|(special, bytes)| (special.id, bytes.to_vec()))
+                .collect(),
             characters,
         };
         let json = serde_json::to_vec(&state).unwrap_or_default();
@@ -75,7 +85,7 @@ impl Definition {
                 Vocab::of_characters(tokens, merges, state.ranks, characters, specials)
             }
         };
-        let vocab = vocab.map_err(|flaw| flaw.error)?;
+        let vocab = vocab.map_err(|flaw| flaw.error)?.with_decoded(state.decoded);
         Ok(Definition { vocab, pattern: state.pattern, pipeline: state.pipeline })
     }
 }

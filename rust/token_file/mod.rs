@@ -19,10 +19,10 @@ mod shards;
 mod writer;
 
 use crate::atomic::{Existing, ReadFiles};
-use crate::encoder::{self, Encoder, Specials, WHOLE};
+use crate::encoder::{self, Encoder, Specials};
 use crate::error::{Error, Result};
 use crate::monitor::{Monitor, Phase};
-use crate::normalizer::Ends;
+use crate::normalizer::{Ends, WHOLE};
 use crate::reader::{self, Batches, Chunk, ChunkReader, Chunks, Content, Inputs, Place, TextBatch};
 use crate::vocab::Vocab;
 pub use count::{Count, count_documents, count_files};

@@ -259,6 +259,19 @@ impl Vocab {
         vocab.check_merges()
     }
 
+    /// The same, with special tokens that decode to other bytes than their text.
+    pub(crate) fn with_decoded(mut self, decoded: Vec<(u32, Vec<u8>)>) -> Vocab {
+        for (id, bytes) in decoded {
+            if self.is_special(id)
+                && !self.is_ordinary(id)
+                && let Ok(at) = self.tokens.entries.binary_search_by_key(&id, |token| token.0)
+            {
+                self.tokens.entries[at].1 = bytes.into();
+            }
+        }
+        self
+    }
+
     fn without_merges(tokens: Vec<(u32, Arc<[u8]>)>, specials: Vec<(String, Option<u32>)>) -> Result<Vocab> {
         Self::without_merges_but(tokens, specials, |_| false, false)
     }

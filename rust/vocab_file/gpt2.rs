@@ -148,9 +148,10 @@ pub fn json_entries(dir: &Path, vocab: &Vocab) -> Result<Vec<(u32, String)>> {
     let chars = ByteChars::new();
     let mut entries = Vec::with_capacity(vocab.num_tokens());
     let special_texts: HashSet<&str> = vocab.specials().iter().map(|s| &s.content[..]).collect();
+    let contents: HashMap<u32, &str> = vocab.specials().iter().map(|s| (s.id, &s.content[..])).collect();
     for (id, bytes) in vocab.tokens() {
         if !vocab.is_ordinary(id) {
-            entries.push((id, String::from_utf8_lossy(bytes).into_owned()));
+            entries.push((id, contents.get(&id).copied().unwrap_or_default().to_owned()));
         } else if vocab.id_of(bytes) == Some(id) {
             let text = chars.text(bytes);
             if special_texts.contains(&text[..]) && !vocab.is_special(id) {

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    normalizer::Normalizer,
+    normalizer::{Normalizer, WHOLE},
     pipeline::{AddedToken, Definition, Pipeline, Prefix, PrefixPlace, Source},
     pretokenizer::Pretokenizer,
     vocab::{Vocab, show},
@@ -138,11 +138,26 @@ pub fn parse(path: &Path, text: &str, own: Option<&str>) -> Result<Definition> {
         strips_prefix,
         source: Some(source),
     };
+    let vocab = vocab.with_decoded(normalized_contents(&pipeline)?);
     let definition = Definition { vocab, pattern, pipeline };
     match own {
         Some(own) => own.check(path, definition),
         None => Ok(definition),
     }
+}
+
+/// What the added tokens that are looked for in normalized text decode to, where that is not their text: their normalized text.
+fn normalized_contents(pipeline: &Pipeline) -> Result<Vec<(u32, Vec<u8>)>> {
+    let prefix = if pipeline.prefix.is_normalized() { " " } else { "" };
+    let mut contents = Vec::new();
+    for token in pipeline.added.iter().filter(|token| token.normalized && !token.content.is_empty()) {
+        let content = pipeline.normalizer.apply(token.content.as_bytes(), WHOLE)?;
+        let content = [prefix.as_bytes(), &content].concat();
+        if content != token.content.as_bytes() {
+            contents.push((token.id, content));
+        }
+    }
+    Ok(contents)
 }
 
 /// Checks a tokenizer by the text of the file of ours beside its own, whose path is for messages.

@@ -24,7 +24,7 @@ use crate::{
     vocab::{Vocab, show},
 };
 use serde_json::{Value, json};
-use std::{fmt::Write as _, path::Path};
+use std::{collections::HashMap, fmt::Write as _, path::Path};
 
 const END_OF_TEXT: &str = "<|endoftext|>";
 
@@ -105,11 +105,13 @@ fn compose(path: &Path, definition: &Definition) -> Result<String> {
     let entries = match of_characters {
         None => json_entries(path, vocab)?,
         Some(characters) => {
+            let specials: HashMap<u32, &str> =
+                vocab.specials().iter().map(|token| (token.id, &token.content[..])).collect();
             let spelled = |(id, bytes): (u32, &[u8])| {
                 let text = if characters.is_byte(id) {
                     format!("<0x{:02X}>", bytes[0])
-                } else if vocab.is_special(id) {
-                    String::from_utf8_lossy(bytes).into_owned()
+                } else if let Some(special) = specials.get(&id) {
+                    (*special).to_owned()
                 } else {
                     spell(bytes)
                 };
