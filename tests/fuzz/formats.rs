@@ -40,7 +40,7 @@ impl Message {
 /// Text, score and type of pieces.
 pub type Pieces<'a> = Vec<(&'a str, f32, u64)>;
 
-/// Pieces as SentencePiece trains them, without byte pieces: ids 0 to 2, runs of spaces with the lowest score, words, characters.
+/// Pieces as `SentencePiece` trains them, without byte pieces: ids 0 to 2, runs of spaces with the lowest score, words, characters.
 pub fn pieces() -> Pieces<'static> {
     vec![
         ("<unk>", 0.0, 2),
@@ -62,7 +62,7 @@ pub fn pieces() -> Pieces<'static> {
     ]
 }
 
-/// A SentencePiece model of the type BPE; `trainer` and `normalizer` are added to its settings.
+/// A `SentencePiece` model of the type BPE; `trainer` and `normalizer` are added to its settings.
 pub fn model(pieces: &[(&str, f32, u64)], trainer: &Message, normalizer: &Message) -> Vec<u8> {
     let mut file = Message::default();
     for (text, score, kind) in pieces {
@@ -107,15 +107,21 @@ pub fn gguf(keys: &[(&str, Value)]) -> Vec<u8> {
             }
             Value::Texts(values) => {
                 array(&mut file, 8, values.len());
-                values.iter().for_each(|value| text(&mut file, value));
+                for value in values {
+                    text(&mut file, value);
+                }
             }
             Value::Floats(values) => {
                 array(&mut file, 6, values.len());
-                values.iter().for_each(|value| file.extend(value.to_le_bytes()));
+                for value in values {
+                    file.extend(value.to_le_bytes());
+                }
             }
             Value::Numbers(values) => {
                 array(&mut file, 5, values.len());
-                values.iter().for_each(|value| file.extend(value.to_le_bytes()));
+                for value in values {
+                    file.extend(value.to_le_bytes());
+                }
             }
             Value::Number(value) => {
                 file.extend(4_u32.to_le_bytes());
