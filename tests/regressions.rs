@@ -23,7 +23,19 @@ fn checks_hold_on_plain_inputs() {
     let mut inputs = vec![Vec::new(), text.to_vec(), text.repeat(9)];
     inputs.extend((0..=255).map(|byte| vec![byte; 40]));
     inputs.extend((0..=7).map(|byte| [&[byte, byte, 9, byte], text].concat()));
-    for name in ["load_vocab", "load_counts", "scan", "pattern", "train", "encode", "decode", "compile"] {
+    for name in [
+        "load_vocab",
+        "load_counts",
+        "scan",
+        "pattern",
+        "train",
+        "encode",
+        "decode",
+        "compile",
+        "load_sentencepiece",
+        "load_gguf",
+        "load_tekken",
+    ] {
         for input in &inputs {
             checks::named(name)(input);
         }

@@ -350,7 +350,7 @@ impl Family {
                 }
                 Words(words) => words.split(' ').for_each(|word| push(format!("<|{word}|>"), &mut next)),
                 Seconds => {
-                    (0..=1500).for_each(|i| push(format!("<|{}.{:02}|>", i / 50, i % 50 * 2), &mut next))
+                    (0..=1500).for_each(|i| push(format!("<|{}.{:02}|>", i / 50, i % 50 * 2), &mut next));
                 }
             }
         }
@@ -375,9 +375,9 @@ pub struct Lacking {
     pub start: Option<&'static str>,
 }
 
-/// What the file at `path` lacks. A pattern given goes before the family's, and so does a special token given before one with
+/// What the file at `path` lacks; `what` says so for a message. A pattern given goes before the family's, and so does a special token given before one with
 /// the same id or text.
-pub fn lacking(path: &Path, format: &str, given: &Given, num_ranks: usize) -> Result<Lacking> {
+pub fn lacking(path: &Path, what: &str, given: &Given, num_ranks: usize) -> Result<Lacking> {
     let names = || FAMILIES.iter().map(|family| family.name).collect::<Vec<_>>().join(", ");
     let family = match &given.family {
         None => None,
@@ -417,7 +417,7 @@ pub fn lacking(path: &Path, format: &str, given: &Given, num_ranks: usize) -> Re
             };
             let patterns: Vec<_> = NAMED.iter().map(|named| named.name).collect();
             let reason = format!(
-                "{format} has no pattern and no special tokens, so give the family of the tokenizer (one of {}), or a pattern (a regex, or one of {}) and special tokens.{hint}",
+                "{what}, so give the family of the tokenizer (one of {}), or a pattern (a regex, or one of {}) and special tokens.{hint}",
                 names(),
                 patterns.join(", ")
             );
@@ -558,7 +558,9 @@ mod tests {
     #[test]
     fn what_is_missing_is_asked_for() {
         let ask = |given: &Given, num_ranks| {
-            lacking(Path::new("x"), "a file of ranks", given, num_ranks).unwrap_err().to_string()
+            lacking(Path::new("x"), "a file of ranks has no pattern", given, num_ranks)
+                .unwrap_err()
+                .to_string()
         };
         let error = ask(&Given::default(), 151_643);
         for words in

@@ -136,14 +136,14 @@ pub fn file_of(path: &Path) -> Result<(PathBuf, Vec<PathBuf>)> {
             Ok((all.swap_remove(0), rest))
         }
         Some(several) => {
-            let names: Vec<_> = several
+            let found: Vec<_> = several
                 .iter()
                 .map(|file| file.file_name().unwrap_or_default().to_string_lossy().into_owned())
                 .collect();
             refuse(
                 path,
                 None,
-                format!("the folder has {}; give the path of the one to read", names.join(" and ")),
+                format!("the folder has {}; give the path of the one to read", found.join(" and ")),
             )
         }
     }
@@ -298,7 +298,7 @@ fn pair(vocab: &Path, merges: &Path, given: &Given) -> Result<Definition> {
     }
     let text = decode(merges, read_bytes(merges)?)?;
     let num_merges = text.lines().filter(|line| !line.is_empty() && !line.starts_with("#version:")).count();
-    let what = "the folder has vocab.json and merges.txt but no tokenizer.json; the pair";
+    let what = "the folder has vocab.json and merges.txt but no tokenizer.json; the pair has no pattern and no special tokens";
     let lacking = families::lacking(vocab, what, given, 256 + num_merges)?;
     let specials: Vec<String> = lacking.listed().into_iter().map(|token| token.0).collect();
     let loaded = gpt2::load_gpt2(vocab, merges, &specials)?;

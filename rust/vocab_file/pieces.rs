@@ -1,6 +1,6 @@
-//! Pieces with scores: SentencePiece's vocabularies, in its own file and in GGUF.
+//! Pieces with scores: `SentencePiece`'s vocabularies, in its own file and in GGUF.
 //!
-//! SentencePiece joins the two neighbours whose text is the piece of highest score, the leftmost where several have it, and looks
+//! `SentencePiece` joins the two neighbours whose text is the piece of highest score, the leftmost where several have it, and looks
 //! only at that text (<https://github.com/google/sentencepiece/blob/master/src/bpe_model.cc>). So every pair of pieces that spells
 //! a third is a merge. Order is by score, and by nothing else: runs of spaces have low ids and the lowest score, and pieces of one
 //! score share a rank.
@@ -33,7 +33,7 @@ pub const UNKNOWN_TEXT: &str = " \u{2047} ";
 pub const WORDS: &str = " *[^ ]+| +";
 /// A text that is not split is one piece.
 pub const ONE_PIECE: &str = "(?s:.)+";
-/// SentencePiece's own limit for the bytes of a piece; it also bounds the work for each.
+/// `SentencePiece`'s own limit for the bytes of a piece; it also bounds the work for each.
 const MAX_PIECE_BYTES: usize = 8000;
 /// Pieces that a thread takes at a time.
 const PIECES_TAKEN: usize = 4096;
@@ -253,7 +253,7 @@ impl Sorted {
             made
         });
         let mut merges = made.concat();
-        self.check_unused(pieces, &merges)?;
+        check_unused(pieces, &merges)?;
         self.check_characters(pieces)?;
         if let Some(id) =
             self.tokens.iter().map(|token| token.0).find(|&id| pieces[id as usize].score.is_nan())
@@ -266,23 +266,11 @@ impl Sorted {
         // Zero has two signs and one rank.
         let score = |merge: &Merge| pieces[merge.id as usize].score + 0.0;
         merges.sort_by(|a, b| score(b).total_cmp(&score(a)).then(a.id.cmp(&b.id)));
-        Ok((merges.clone(), shared_ranks(&merges, score)))
+        let ranks = shared_ranks(&merges, score);
+        Ok((merges, ranks))
     }
 
-    /// An unused piece that is merged would be taken apart again.
-    fn check_unused(&self, pieces: &[Piece], merges: &[Merge]) -> std::result::Result<(), String> {
-        match merges.iter().find(|merge| pieces[merge.id as usize].kind == Kind::Unused) {
-            None => Ok(()),
-            Some(Merge { id, .. }) => {
-                let shown = show(pieces[*id as usize].text.as_bytes());
-                Err(format!(
-                    "the piece {shown} (id {id}) is marked as unused, and merging can make it: SentencePiece takes such a piece apart again, in a way that depends on all of the text; not supported"
-                ))
-            }
-        }
-    }
-
-    /// SentencePiece merges characters that are no pieces too; here only tokens are merged.
+    /// `SentencePiece` merges characters that are no pieces too; here only tokens are merged.
     fn check_characters(&self, pieces: &[Piece]) -> std::result::Result<(), String> {
         let mut user_defined: Vec<char> = Vec::new();
         for token in self.added.iter().filter(|token| !token.special) {
@@ -306,6 +294,19 @@ impl Sorted {
             }
         }
         Ok(())
+    }
+}
+
+/// An unused piece that is merged would be taken apart again.
+fn check_unused(pieces: &[Piece], merges: &[Merge]) -> std::result::Result<(), String> {
+    match merges.iter().find(|merge| pieces[merge.id as usize].kind == Kind::Unused) {
+        None => Ok(()),
+        Some(Merge { id, .. }) => {
+            let shown = show(pieces[*id as usize].text.as_bytes());
+            Err(format!(
+                "the piece {shown} (id {id}) is marked as unused, and merging can make it: SentencePiece takes such a piece apart again, in a way that depends on all of the text; not supported"
+            ))
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The wire format of protocol buffers, as far as SentencePiece's models need it.
+//! The wire format of protocol buffers, as far as `SentencePiece`'s models need it.
 //!
 //! <https://protobuf.dev/programming-guides/encoding>: a message is a list of fields, each a varint with its number and wire
 //! type, then a varint, four or eight bytes, or a length and that many bytes. Of the file's messages ten fields are read and all

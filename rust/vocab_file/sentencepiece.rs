@@ -1,4 +1,4 @@
-//! SentencePiece's `.model`: a protocol buffer with pieces, how text is normalized, and how the model was trained.
+//! `SentencePiece`'s `.model`: a protocol buffer with pieces, how text is normalized, and how the model was trained.
 //!
 //! The messages are those of
 //! <https://github.com/google/sentencepiece/blob/master/src/sentencepiece_model.proto>; a field that is not there has the default

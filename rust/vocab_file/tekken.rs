@@ -69,7 +69,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Definition> {
             "config" => config = Some(file.config(value.object(path, "`config`")?)?),
             "vocab" => vocab = Some(value.array(path, "`vocab`")?),
             "special_tokens" if value != Json::Null => {
-                specials = Some(value.array(path, "`special_tokens`")?)
+                specials = Some(value.array(path, "`special_tokens`")?);
             }
             // What concerns pictures and sound, and names: text is encoded alike.
             _ => {}

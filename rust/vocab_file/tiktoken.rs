@@ -41,7 +41,8 @@ pub fn load_tiktoken(path: &Path, specials: &[(String, Option<u32>)]) -> Result<
 /// Reads the text of a file of ranks, with what it lacks; `path` is for messages.
 pub fn parse(path: &Path, text: &str, given: &Given) -> Result<Definition> {
     let tokens = parse_ranks(path, text)?;
-    let lacking = families::lacking(path, "a file of ranks", given, tokens.len())?;
+    let lacking =
+        families::lacking(path, "a file of ranks has no pattern and no special tokens", given, tokens.len())?;
     let vocab = vocab_of_ranks(path, tokens, &lacking.listed())?;
     let whole_pieces = !makes_all(&vocab);
     lacking.definition(vocab, whole_pieces).or_else(|reason| refuse(path, None, reason))

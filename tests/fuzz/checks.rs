@@ -5,6 +5,8 @@
 
 #[path = "compile.rs"]
 pub mod compile;
+#[path = "formats.rs"]
+pub mod formats;
 
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -352,6 +354,9 @@ pub fn named(name: &str) -> fn(&[u8]) {
         "encode" => encode,
         "decode" => decode,
         "compile" => compile::compile,
+        "load_sentencepiece" => formats::load_sentencepiece,
+        "load_gguf" => formats::load_gguf,
+        "load_tekken" => formats::load_tekken,
         other => panic!("no check is called {other}"),
     }
 }

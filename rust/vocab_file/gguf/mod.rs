@@ -1,10 +1,10 @@
-//! The tokenizer in a GGUF file, the format of llama.cpp.
+//! The tokenizer in a GGUF file, the format of `llama.cpp`.
 //!
 //! `tokenizer.ggml.model` says which kind it is: `llama` for pieces with scores ([`super::pieces`]), `gpt2` for tokens in GPT-2's
 //! characters with merges, `gemma4` for tokens of characters with merges. How the second kind splits text is known by a name,
 //! `tokenizer.ggml.pre` ([`rules`]). A file that has all of `tokenizer.json` in `tokenizer.huggingface.json` is read from that.
 //!
-//! Types of tokens mean what they do in SentencePiece: control tokens are special, user-defined ones are tokens in every text. Ids
+//! Types of tokens mean what they do in `SentencePiece`: control tokens are special, user-defined ones are tokens in every text. Ids
 //! that no text becomes (type 5, place holders that fill up a table of weights) are left out of a vocabulary with merges.
 
 mod metadata;
@@ -82,6 +82,9 @@ pub fn load(path: &Path, given: &Given) -> Result<Definition> {
         None => file.refuse("the GGUF file has no `tokenizer.ggml.model`, so it holds no tokenizer"),
     }
 }
+
+/// Tokens with their ids, and those of them that are looked for in text.
+type Sorted<'a> = (Vec<(&'a str, u32)>, Vec<AddedToken>);
 
 /// What a file says.
 struct Gguf<'a> {
@@ -191,7 +194,7 @@ impl Gguf<'_> {
     }
 
     /// The tokens that merges may use, and those that are looked for in text.
-    fn sorted(&self) -> Result<(Vec<(&str, u32)>, Vec<AddedToken>)> {
+    fn sorted(&self) -> Result<Sorted<'_>> {
         let (mut entries, mut added) = (Vec::new(), Vec::new());
         let mut seen = HashMap::with_hasher(Seed::default());
         for ((id, text), kind) in (0..).zip(self.tokens()?).zip(self.kinds()?) {
@@ -221,22 +224,19 @@ impl Gguf<'_> {
     fn bytes(&self, given: &Given) -> Result<Definition> {
         let name = self.text("pre")?.unwrap_or("default");
         let rule = rules::find(name);
-        let (pattern, steps) = match rule {
-            Some(rule) => {
-                says_all(self.path, "the GGUF file", given)?;
-                (rule.pattern()?, if rule.nfc { vec![Step::Nfc] } else { Vec::new() })
+        let (pattern, steps) = if let Some(rule) = rule {
+            says_all(self.path, "the GGUF file", given)?;
+            (rule.pattern()?, if rule.nfc { vec![Step::Nfc] } else { Vec::new() })
+        } else {
+            if !given.special_tokens.is_empty() {
+                return self.refuse("a GGUF file says its special tokens itself; leave them out");
             }
-            None => {
-                if !given.special_tokens.is_empty() {
-                    return self.refuse("a GGUF file says its special tokens itself; leave them out");
-                }
-                let what = format!(
-                    "the GGUF file splits text by the rule `{}`, which is not known here: it",
-                    name.escape_debug()
-                );
-                let lacking = families::lacking(self.path, &what, given, self.tokens()?.len())?;
-                (lacking.pattern, lacking.normalizer)
-            }
+            let what = format!(
+                "the GGUF file splits text by the rule `{}`, which is not known here",
+                name.escape_debug()
+            );
+            let lacking = families::lacking(self.path, &what, given, self.tokens()?.len())?;
+            (lacking.pattern, lacking.normalizer)
         };
         let (entries, added) = self.sorted()?;
         let vocab = byte_level(self.path, entries, self.merges()?, &added)?;
