@@ -123,9 +123,10 @@ fn every_truncation_and_bit_flip_is_refused_or_harmless() {
 fn damage_to_gpt2_and_tiktoken_files_never_panics() {
     let dir = tempfile::tempdir().unwrap();
     let vocab = Vocab::from_merges(&[(97, 98), (256, 99), (0xff, 32)], &strings(&[END])).unwrap();
-    vocab_file::export_gpt2(dir.path(), &vocab, Existing::Replace).unwrap();
+    vocab_file::export_gpt2(dir.path(), &Definition::new(vocab.clone(), "gpt2"), Existing::Replace).unwrap();
     let paths = ["vocab.json", "merges.txt", "x.tiktoken"].map(|name| dir.path().join(name));
-    vocab_file::export_tiktoken(&paths[2], &vocab, Existing::Replace).unwrap();
+    vocab_file::export_tiktoken(&paths[2], &Definition::new(vocab.clone(), "gpt2"), Existing::Replace)
+        .unwrap();
     let load = |path: &PathBuf| {
         if path == &paths[2] {
             vocab_file::load_tiktoken(path, &[(END.into(), None)])
@@ -165,7 +166,8 @@ fn line_ends_and_byte_order_marks_are_accepted() {
     let vocab = Vocab::from_merges(&[(97, 98), (256, 99), (13, 10)], &[]).unwrap();
     save(dir.path(), &vocab, GPT2).unwrap();
     let tiktoken = dir.path().join("x.tiktoken");
-    vocab_file::export_tiktoken(&tiktoken, &vocab, Existing::Replace).unwrap();
+    vocab_file::export_tiktoken(&tiktoken, &Definition::new(vocab.clone(), "gpt2"), Existing::Replace)
+        .unwrap();
     for name in ["tokenizer.json", "vocab.json", "merges.txt", "x.tiktoken"] {
         let path = dir.path().join(name);
         let text = fs::read_to_string(&path).unwrap();
@@ -302,7 +304,7 @@ fn splitters_are_read_exactly() {
 #[test]
 fn merges_txt_names_the_line() {
     let dir = tempfile::tempdir().unwrap();
-    vocab_file::export_gpt2(dir.path(), &small(), Existing::Replace).unwrap();
+    vocab_file::export_gpt2(dir.path(), &Definition::new(small(), "gpt2"), Existing::Replace).unwrap();
     let (json, path) = (dir.path().join("vocab.json"), dir.path().join("merges.txt"));
     let merges = fs::read_to_string(&path).unwrap();
     let specials = strings(&[END, "a \"b\"\n\\\u{0}世"]);
@@ -323,7 +325,7 @@ fn merges_txt_names_the_line() {
     assert!(error.contains("list it in special_tokens"), "{error}");
     // A special token left out of the list only decodes; one that is not there is added.
     let plain = Vocab::from_merges(&[(97, 98)], &strings(&[END])).unwrap();
-    vocab_file::export_gpt2(dir.path(), &plain, Existing::Replace).unwrap();
+    vocab_file::export_gpt2(dir.path(), &Definition::new(plain.clone(), "gpt2"), Existing::Replace).unwrap();
     let vocab = vocab_file::load_gpt2(&json, &path, &strings(&["<new>"])).unwrap();
     assert_eq!(
         (vocab.special_id(END), vocab.special_id("<new>"), vocab.vocab_size()),
@@ -338,7 +340,7 @@ fn tiktoken_lines_are_checked() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.tiktoken");
     let vocab = Vocab::from_merges(&[(97, 98), (256, 99)], &[]).unwrap();
-    vocab_file::export_tiktoken(&path, &vocab, Existing::Replace).unwrap();
+    vocab_file::export_tiktoken(&path, &Definition::new(vocab.clone(), "gpt2"), Existing::Replace).unwrap();
     let text = fs::read_to_string(&path).unwrap();
     // `YWI=` is `ab`, `YWJj` is `abc`.
     for (from, to, words) in [
@@ -370,14 +372,19 @@ fn tiktoken_lines_are_checked() {
 fn tiktoken_export_refuses_what_ranks_cannot_say() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.tiktoken");
-    let error = vocab_file::export_tiktoken(&path, &small(), Existing::Replace).unwrap_err().to_string();
+    let error = vocab_file::export_tiktoken(&path, &Definition::new(small(), "gpt2"), Existing::Replace)
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("ids 258 and 259 are both `abc`"), "{error}");
     // `bc` is learned first and has the higher id.
     let bytes = (0..=255u8).map(|b| (u32::from(b), vec![b]));
     let tokens = bytes.chain([(256, b"ab".to_vec()), (257, b"bc".to_vec())]).collect();
     let merges = [(b"b".to_vec(), b"c".to_vec()), (b"a".to_vec(), b"b".to_vec())];
     let vocab = Vocab::from_parts(tokens, &merges, vec![]).unwrap();
-    let error = vocab_file::export_tiktoken(&path, &vocab, Existing::Replace).unwrap_err().to_string();
+    let error =
+        vocab_file::export_tiktoken(&path, &Definition::new(vocab.clone(), "gpt2"), Existing::Replace)
+            .unwrap_err()
+            .to_string();
     assert!(error.contains("merge 0"), "{error}");
     assert!(!path.exists());
     save(dir.path(), &vocab, GPT2).unwrap();
@@ -472,7 +479,7 @@ proptest! {
             let from_pair = vocab_file::load_gpt2(&pair.0, &pair.1, &specials).unwrap();
             prop_assert_eq!(from_pair.merges(), vocab.merges());
             let path = dir.path().join("x.tiktoken");
-            if vocab_file::export_tiktoken(&path, &vocab, Existing::Replace).is_ok() {
+            if vocab_file::export_tiktoken(&path, &Definition::new(vocab.clone(), "gpt2"), Existing::Replace).is_ok() {
                 let given: Vec<_> = vocab.specials().iter().map(|s| (s.content.clone(), Some(s.id))).collect();
                 prop_assert_eq!(vocab_file::load_tiktoken(&path, &given).unwrap(), vocab);
             }

@@ -93,7 +93,10 @@ fn real_vocabularies_survive_saving() {
         .unwrap();
         assert!(timed("load", || vocab_file::load(dir.path(), &Given::default())).unwrap().vocab == vocab);
         let path = dir.path().join("x.tiktoken");
-        timed("export", || vocab_file::export_tiktoken(&path, &vocab, Existing::Replace)).unwrap();
+        timed("export", || {
+            vocab_file::export_tiktoken(&path, &Definition::new(vocab.clone(), "gpt2"), Existing::Replace)
+        })
+        .unwrap();
         let specials: Vec<_> = vocab.specials().iter().map(|s| (s.content.clone(), Some(s.id))).collect();
         assert!(vocab_file::load_tiktoken(&path, &specials).unwrap() == vocab);
     }

@@ -1,4 +1,4 @@
-"""The command `tinybpe`: train, encode, decode, info, tokens, count, export.
+"""The command `tinybpe`: train, encode, decode, import, info, tokens, count, export.
 
 Results go to stdout, progress and errors to stderr. Exit codes: 0 done, 1 failed with one line that says why,
 2 wrong usage (a flag, or the value of one), 130 stopped by Ctrl-C. Every command ends by printing the one to
@@ -42,7 +42,7 @@ from tinybpe.word_counts import WordCounts
 
 READ_BYTES = 1 << 20
 DECODE_IDS = 1 << 20
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt")
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tinybpe.json", "vocab.json", "merges.txt")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -223,10 +223,11 @@ def build_parser() -> Parser:
     add_quiet(decode)
     decode.set_defaults(run=run_decode)
 
-    # Not imported above, since it takes helpers from here.
-    from tinybpe.look import add_commands
+    # Not imported above, since they take helpers from here.
+    from tinybpe import importing, look
 
-    add_commands(commands)
+    importing.add_commands(commands)
+    look.add_commands(commands)
 
     export = commands.add_parser("export", help="write a tokenizer for another library, and check it there")
     add_tokenizer(export)

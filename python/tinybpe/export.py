@@ -111,6 +111,8 @@ def _load_hf(_: Tokenizer, path: Path) -> tuple[str, EncodeText] | None:
         import tokenizers
     except ImportError:
         return None
+    if not (path / "tokenizer.json").exists():
+        return None  # A model of SentencePiece, which is written as it was read.
     loaded = tokenizers.Tokenizer.from_file(str(path / "tokenizer.json"))
     return "tokenizers", lambda text: loaded.encode(text, add_special_tokens=False).ids
 

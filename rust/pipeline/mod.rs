@@ -161,6 +161,22 @@ impl Pipeline {
         self.added.iter().all(is_plain) && rest == Pipeline::default()
     }
 
+    /// What is done that GPT-2's files and tiktoken's ranks cannot say; `None` if nothing.
+    #[must_use]
+    pub fn beyond_merges(&self) -> Option<&'static str> {
+        let plain =
+            |token: &AddedToken| token.special && !token.lstrip && !token.rstrip && !token.single_word;
+        if !self.normalizer.is_identity() {
+            Some("it normalizes text")
+        } else if self.prefix.place != PrefixPlace::Never {
+            Some("it puts a space before text")
+        } else if !self.added.iter().all(plain) {
+            Some("it has added tokens that are looked for in ways of their own")
+        } else {
+            None
+        }
+    }
+
     /// Whether the tokens of a text stand for its bytes, all of them in order.
     #[must_use]
     pub fn keeps_bytes(&self) -> bool {

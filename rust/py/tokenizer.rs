@@ -288,11 +288,11 @@ impl Core {
     }
 
     fn export_gpt2(&self, py: Python<'_>, dir: PathBuf) -> PyResult<()> {
-        run(py, None, |_| vocab_file::export_gpt2(&dir, self.encoder.vocab(), Existing::Keep))
+        run(py, None, |_| vocab_file::export_gpt2(&dir, self.encoder.definition(), Existing::Keep))
     }
 
     fn export_tiktoken(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
-        run(py, None, |_| vocab_file::export_tiktoken(&path, self.encoder.vocab(), Existing::Keep))
+        run(py, None, |_| vocab_file::export_tiktoken(&path, self.encoder.definition(), Existing::Keep))
     }
 
     fn encode(

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     atomic::{self, Existing},
     error::{Error, Result},
+    pipeline::Definition,
     vocab::{Vocab, show},
 };
 use std::{
@@ -36,7 +37,16 @@ const HEADER: &str = "#version: 0.2";
 /// # Errors
 /// [`Error::Io`]; [`Error::Output`] if another file is kept; [`Error::VocabFile`] if a special token is spelled like
 /// another token.
-pub fn export_gpt2(dir: &Path, vocab: &Vocab, existing: Existing) -> Result<()> {
+pub fn export_gpt2(dir: &Path, definition: &Definition, existing: Existing) -> Result<()> {
+    let vocab = &definition.vocab;
+    check_expressible(dir, definition, "vocab.json and merges.txt")?;
+    if definition.pipeline.whole_pieces {
+        return refuse(
+            dir,
+            None,
+            "vocab.json and merges.txt cannot say that a piece that is a token is that token; save as tokenizer.json instead",
+        );
+    }
     let json = vocab_json(dir, vocab)?;
     fs::create_dir_all(dir).map_err(Error::io(dir))?;
     let merges = merges_txt(vocab);
@@ -92,6 +102,26 @@ pub fn load_gpt2(vocab: &Path, merges: &Path, specials: &[String]) -> Result<Voc
     let built = resolve::build(tokens, &Entries::new(ordinary), &pairs, specials, &taken, vocab_size);
     let path = if built.as_ref().is_err_and(|flaw| flaw.merge.is_some()) { merges } else { vocab };
     in_file(path, built, |k| lines[k])
+}
+
+/// Refuses a format that holds tokens and merges alone for a tokenizer that does more.
+pub fn check_expressible(path: &Path, definition: &Definition, format: &str) -> Result<()> {
+    let vocab = &definition.vocab;
+    let beyond = if vocab.characters().is_some() {
+        Some("it merges characters, not bytes")
+    } else if vocab.missing_bytes().next().is_some() {
+        Some("some bytes have no token")
+    } else {
+        definition.pipeline.beyond_merges()
+    };
+    match beyond {
+        None => Ok(()),
+        Some(reason) => refuse(
+            path,
+            None,
+            format!("{format} cannot express this tokenizer: {reason}; save as tokenizer.json instead"),
+        ),
+    }
 }
 
 /// The message for a key that is not in GPT-2's characters.

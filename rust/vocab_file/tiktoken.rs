@@ -13,6 +13,7 @@
 //!
 //! Cost: one look-up per pair that comes up while a token is put together, about three per byte.
 
+use super::gpt2::check_expressible;
 use super::{Given, families, in_file, join::Joiner, read_text, refuse};
 use crate::{
     atomic::{self, Existing},
@@ -128,7 +129,9 @@ pub fn vocab_of_ranks(
 /// [`Error::Io`]; [`Error::Output`] if another file is kept; [`Error::VocabFile`] if the tokens' ids are not ranks from which tiktoken would make the
 /// same ids: two ids for one byte string, merges in another order than their ids, or a token that no merge
 /// makes.
-pub fn export_tiktoken(path: &Path, vocab: &Vocab, existing: Existing) -> Result<()> {
+pub fn export_tiktoken(path: &Path, definition: &Definition, existing: Existing) -> Result<()> {
+    let vocab = &definition.vocab;
+    check_expressible(path, definition, "a file of ranks")?;
     if let Some((id, bytes)) = vocab.duplicates().next() {
         let first = vocab.id_of(bytes).unwrap_or_default();
         let reason = format!(

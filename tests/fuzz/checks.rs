@@ -58,7 +58,12 @@ static FILES: LazyLock<Files> = LazyLock::new(|| {
     let huggingface = read("tokenizer.json");
     let (vocab_json, merges_txt) = (read("vocab.json"), read("merges.txt"));
     let once = Vocab::from_merges(&[(97, 98), (256, 99), (257, 100), (0xe4, 0xb8), (32, 258)], &[]).unwrap();
-    vocab_file::export_tiktoken(&dir.path().join("x"), &once, Existing::Replace).unwrap();
+    vocab_file::export_tiktoken(
+        &dir.path().join("x"),
+        &Definition::new(once.clone(), "gpt2"),
+        Existing::Replace,
+    )
+    .unwrap();
     Files { huggingface, vocab_json, merges_txt, tiktoken: read("x") }
 });
 
