@@ -101,6 +101,14 @@ pub fn vocab_of_ranks(
         let text = format!("rank {} is given to {} and to {}", pair[0].0, show(&pair[0].1), show(&pair[1].1));
         return refuse(path, None, text);
     }
+    for (content, id) in specials.iter().filter_map(|(content, id)| Some((content.as_bytes(), (*id)?))) {
+        if let Ok(at) = tokens.binary_search_by_key(&id, |token| token.0)
+            && tokens[at].1[..] != *content
+        {
+            let text = format!("id {id} is given to {} and to {}", show(&tokens[at].1), show(content));
+            return refuse(path, None, text);
+        }
+    }
     let merges = merges_of_ranks(&tokens).or_else(|reason| refuse(path, None, reason))?;
     let built = Vocab::build_by_ids(tokens, merges, Vec::new(), specials.to_vec());
     let vocab = in_file(path, built, |_| 0).map_err(|e| match e {
