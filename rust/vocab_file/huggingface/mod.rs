@@ -12,6 +12,7 @@
 //! is refused instead of giving other ids. Files of our own up to version 0.1 have it as a key of `model`.
 
 mod added_tokens;
+mod byte_view;
 mod decoder;
 mod model;
 mod normalizer;
@@ -87,15 +88,26 @@ pub fn parse(path: &Path, text: &str, own: Option<&str>) -> Result<Definition> {
         None => model.own.clone(),
     };
     let [normalizer, pre_tokenizer, post_processor, decoder] = &sections;
-    let normalizing = normalizer::parse(normalizer).or_else(|reason| file.refuse(reason))?;
-    let splitting = pre_tokenizer::parse(pre_tokenizer, normalizing.writes_spaces)
+    let spells_bytes = pre_tokenizer::has_byte_level(pre_tokenizer);
+    let normalizing = normalizer::parse(normalizer, spells_bytes).or_else(|reason| file.refuse(reason))?;
+    let splitting = pre_tokenizer::parse(pre_tokenizer, normalizing.writes_spaces, normalizing.is_byte_level)
         .or_else(|reason| file.refuse(reason))?;
     let template = post_processor::parse(post_processor).or_else(|reason| file.refuse(reason))?;
     let strips_prefix = decoder::strips_prefix(decoder).or_else(|reason| file.refuse(reason))?;
-    // Bytes are spelled as characters by the pre-tokenizer, whatever undoes it.
     let is_byte_level = splitting.is_byte_level;
     if !is_byte_level && has_byte_level(decoder) {
-        return file.refuse("`decoder` is `ByteLevel` and `pre_tokenizer` is not, so what is decoded is not what was encoded; not supported");
+        return file.refuse(
+            "`decoder` has `ByteLevel`, and neither `pre_tokenizer` nor `normalizer` has: text would not be spelled as the vocabulary is, \
+             and most of it be lost; add `ByteLevel` to `pre_tokenizer` if that is meant",
+        );
+    }
+    if normalizing.is_byte_level && added.iter().any(AddedToken::looks_around_normalized) {
+        return file.refuse(
+            "an added token with `normalized` and `lstrip`, `rstrip` or `single_word` is not supported beside the normalizer `ByteLevel`",
+        );
+    }
+    if model.ignore_merges && !splitting.boundaries.is_empty() {
+        return file.refuse("`ignore_merges` beside a step behind `ByteLevel` is not supported");
     }
     let mut steps = normalizing.steps;
     if splitting.writes_spaces && !normalizing.writes_spaces {
@@ -116,7 +128,7 @@ pub fn parse(path: &Path, text: &str, own: Option<&str>) -> Result<Definition> {
         }
     };
     let vocab = if is_byte_level {
-        file.byte_level_vocab(&model, &added, own.as_ref())?
+        file.byte_level_vocab(&model, &added, own.as_ref(), &splitting.boundaries)?
     } else {
         file.character_vocab(&model, &added, splitting.writes_spaces)?
     };
@@ -124,6 +136,10 @@ pub fn parse(path: &Path, text: &str, own: Option<&str>) -> Result<Definition> {
     let pattern = match &splitting.regexes[..] {
         [] if !is_byte_level && are_words(&vocab) => WORDS.to_owned(),
         [] => ONE_PIECE.to_owned(),
+        // Not to be taken for a name.
+        [regex] if regex.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-')) => {
+            format!("(?:{regex})")
+        }
         regexes => Pretokenizer::sequence(regexes)?.pattern().to_owned(),
     };
     let pipeline = Pipeline {
@@ -176,6 +192,13 @@ fn has_byte_level(decoder: &Value) -> bool {
     let is_byte_level = |step: &Value| step["type"] == "ByteLevel";
     is_byte_level(decoder)
         || decoder["decoders"].as_array().is_some_and(|steps| steps.iter().any(is_byte_level))
+}
+
+impl AddedToken {
+    /// Whether what stands beside it in normalized text matters.
+    fn looks_around_normalized(&self) -> bool {
+        self.normalized && (self.lstrip || self.rstrip || self.single_word)
+    }
 }
 
 impl File<'_> {
