@@ -5,6 +5,7 @@
 //! constructs and code points (`tests/test_huggingface_semantics.py`, `findings/tokenizers_word_class.sh`):
 //! * `\w`, `\b` and `[[:word:]]` match no joiners, `\w` and `\b` six superscripts and fractions beside.
 //! * `^` and `$` match at every line, `^` not behind the last line end; `(?m:…)` is the flag that others call `s`.
+//! * `\Z` matches before a single line end at the text's end, and here before several.
 //! * `{1,3}+` repeats the count, `{2}?` is optional, `{,3}` is a count; `(?i)` holds to the end of its group.
 //! * `[[:alpha:]]` and its like know all of Unicode; `--` and `~~` in a class are text.
 
@@ -347,8 +348,15 @@ impl<'p> Reader<'p> {
                 self.put_assertion(&format!("(?:(?<={word})(?{other}{word})|(?<!{word})(?{same}{word}))"));
                 Ok(())
             }
-            'A' | 'z' | 'Z' => {
+            'A' | 'z' => {
                 self.put_assertion(&format!("\\{c}"));
+                Ok(())
+            }
+            'Z' => {
+                self.differs(
+                    r"`\Z` matches before one line end at the text's end there, and before several here",
+                );
+                self.put_assertion(r"(?=\n?\z)");
                 Ok(())
             }
             'd' | 'D' | 's' | 'S' | 'h' | 'H' | 'R' | 'N' | 'O' => self.put_set(&format!("\\{c}")),

@@ -92,7 +92,7 @@ impl Pattern {
             Pattern::String(text) => Ok(regex_syntax::escape(text)),
             Pattern::Regex(regex) => translate(regex).map(|translated| translated.regex).map_err(|construct| {
                 format!(
-                    "the pattern `{regex}` is not supported: it has {construct}, which the regex engine here does not know to read as Hugging Face's"
+                    "the pattern `{regex}` is not supported: {construct}: the regex engine here might split text otherwise than Hugging Face's"
                 )
             }),
         }
