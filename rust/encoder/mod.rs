@@ -558,9 +558,15 @@ impl Encoder {
     /// # Errors
     /// [`Error::UnknownToken`] with the id and its position.
     pub fn decode(&self, ids: impl IntoIterator<Item = i64>) -> Result<Vec<u8>> {
-        let mut bytes = self.decode_part(ids)?;
-        if self.definition.pipeline.strips_prefix && bytes.first() == Some(&b' ') {
-            bytes.remove(0);
+        let strips = self.definition.pipeline.strips;
+        let mut bytes = Vec::new();
+        for (position, id) in ids.into_iter().enumerate() {
+            let token = self.known_token(id, position)?;
+            if position == 0 {
+                bytes.extend_from_slice(&strips.of_first(Cow::Borrowed(token)));
+            } else {
+                bytes.extend_from_slice(token);
+            }
         }
         Ok(bytes)
     }

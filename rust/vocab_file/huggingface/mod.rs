@@ -24,7 +24,7 @@ mod write;
 
 use super::{
     json::Json,
-    pieces::{ONE_PIECE, WORDS, are_words},
+    pieces::{ONE_PIECE, pattern_of},
     refuse,
 };
 use crate::{
@@ -34,6 +34,7 @@ use crate::{
     pretokenizer::Pretokenizer,
     vocab::{Vocab, show},
 };
+use memchr::memmem::find;
 use own::Own;
 pub use own::{FILE as OWN_FILE, own_file};
 use serde_json::Value;
@@ -93,12 +94,11 @@ pub fn parse(path: &Path, text: &str, own: Option<&str>) -> Result<Definition> {
     let splitting = pre_tokenizer::parse(pre_tokenizer, normalizing.writes_spaces, normalizing.is_byte_level)
         .or_else(|reason| file.refuse(reason))?;
     let template = post_processor::parse(post_processor).or_else(|reason| file.refuse(reason))?;
-    let strips_prefix = decoder::strips_prefix(decoder).or_else(|reason| file.refuse(reason))?;
+    let decoding = decoder::parse(decoder).or_else(|reason| file.refuse(reason))?;
     let is_byte_level = splitting.is_byte_level;
-    if !is_byte_level && has_byte_level(decoder) {
+    if is_byte_level && decoding.is_given && !decoding.is_byte_level {
         return file.refuse(
-            "`decoder` has `ByteLevel`, and neither `pre_tokenizer` nor `normalizer` has: text would not be spelled as the vocabulary is, \
-             and most of it be lost; add `ByteLevel` to `pre_tokenizer` if that is meant",
+            "`decoder` has no `ByteLevel`, and text is encoded by it, so what is decoded is not what was encoded; not supported",
         );
     }
     if normalizing.is_byte_level && added.iter().any(AddedToken::looks_around_normalized) {
@@ -132,10 +132,18 @@ pub fn parse(path: &Path, text: &str, own: Option<&str>) -> Result<Definition> {
     } else {
         file.character_vocab(&model, &added, splitting.writes_spaces)?
     };
+    if let Some(characters) = vocab.characters() {
+        let has_spaces =
+            vocab.tokens().any(|(_, bytes)| find(bytes, pre_tokenizer::SPACE.as_bytes()).is_some());
+        decoding
+            .check(splitting.writes_spaces, has_spaces, characters.byte_ids.is_some())
+            .or_else(|reason| file.refuse(reason))?;
+    }
     let unknown = if vocab.missing_bytes().next().is_some() { model.unknown_id() } else { None };
     let pattern = match &splitting.regexes[..] {
-        [] if !is_byte_level && are_words(&vocab) => WORDS.to_owned(),
-        [] => ONE_PIECE.to_owned(),
+        // A whole text is one piece, and words are not looked up.
+        [] if is_byte_level || model.ignore_merges => ONE_PIECE.to_owned(),
+        [] => pattern_of(&vocab).to_owned(),
         // Not to be taken for a name.
         [regex] if regex.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-')) => {
             format!("(?:{regex})")
@@ -151,7 +159,7 @@ pub fn parse(path: &Path, text: &str, own: Option<&str>) -> Result<Definition> {
         template,
         unknown,
         fuse_unknown: unknown.is_some() && model.fuse_unknown,
-        strips_prefix,
+        strips: decoding.strips,
         source: Some(source),
     };
     let definition = Definition { vocab, pattern, pipeline };
@@ -173,7 +181,12 @@ pub fn byte_level(
     merges: &[String],
     added: &[AddedToken],
 ) -> Result<Vocab> {
-    File { path }.byte_level_vocab(&model::Model::of_parts(entries, merges), added, None)
+    File { path }.byte_level_vocab(
+        &model::Model::of_parts(entries, merges),
+        added,
+        None,
+        &byte_view::Boundaries::default(),
+    )
 }
 
 /// The vocabulary of tokens and merges of characters, with a token for each byte and `▁` for a space.
@@ -186,12 +199,6 @@ pub fn character_level(
     let mut model = model::Model::of_parts(entries, merges);
     (model.byte_fallback, model.fuse_unknown) = (true, true);
     File { path }.character_vocab(&model, added, true)
-}
-
-fn has_byte_level(decoder: &Value) -> bool {
-    let is_byte_level = |step: &Value| step["type"] == "ByteLevel";
-    is_byte_level(decoder)
-        || decoder["decoders"].as_array().is_some_and(|steps| steps.iter().any(is_byte_level))
 }
 
 impl AddedToken {

@@ -73,13 +73,6 @@ pub fn parse(value: &Value, is_byte_level: bool) -> Result<Normalizing, String> 
                 if !is_byte_level && text == " " && content == SPACE =>
             {
                 all.writes_spaces = true;
-                // Before the first other step it is as if the space stood before the text.
-                if let [Step::Prepend(prefix)] = &all.steps[..]
-                    && prefix == SPACE
-                {
-                    all.steps.clear();
-                    all.has_prefix = true;
-                }
                 let wanted = Wanted::Text(SPACE.into());
                 all.steps.push(Step::Replace { wanted, content: " ".into() });
             }
@@ -87,9 +80,26 @@ pub fn parse(value: &Value, is_byte_level: bool) -> Result<Normalizing, String> 
             step => all.steps.push(plain(step)?),
         }
     }
-    all.steps
-        .retain(|step| !matches!(step, Step::Replace { wanted: Wanted::Text(text), .. } if text.is_empty()));
+    all.take_prefix();
     Ok(all)
+}
+
+impl Normalizing {
+    /// Puts the space that stands before each text into [`Normalizing::has_prefix`], where no other step could change it.
+    fn take_prefix(&mut self) {
+        let is_space = |step: &Step, text: &str| matches!(step, Step::Prepend(prefix) if prefix == text);
+        let place = match &self.steps[..] {
+            [first, Step::Replace { .. }, ..] if is_space(first, SPACE) => 0,
+            [Step::Replace { .. }, second, ..] if is_space(second, " ") => 1,
+            _ => return,
+        };
+        if self.writes_spaces
+            && self.steps[2..].iter().all(|step| matches!(step, Step::Nfc | Step::Nfd | Step::Lowercase))
+        {
+            self.has_prefix = true;
+            self.steps.remove(place);
+        }
+    }
 }
 
 /// A step of its own.
@@ -102,6 +112,10 @@ fn plain(step: Listed) -> Result<Step, String> {
         Listed::Lowercase => Step::Lowercase,
         Listed::StripAccents => Step::StripAccents,
         Listed::Strip { strip_left: left, strip_right: right } => Step::Strip { left, right },
+        // It matches between any two characters.
+        Listed::Replace { pattern: Pattern::String(text), content } if text.is_empty() => {
+            Step::Replace { wanted: Wanted::Regex(text), content }
+        }
         Listed::Replace { pattern: Pattern::String(text), content } => {
             Step::Replace { wanted: Wanted::Text(text), content }
         }
@@ -124,10 +138,6 @@ fn behind_spaces(step: Listed, all: &mut Normalizing) -> Result<(), String> {
     };
     let step = match plain(step)? {
         step @ (Step::Nfc | Step::Nfd | Step::Lowercase | Step::StripAccents) => step,
-        Step::Prepend(prepend) if prepend == SPACE && all.steps.len() == 1 && !all.has_prefix => {
-            all.has_prefix = true;
-            return Ok(());
-        }
         Step::Prepend(prepend) if !prepend.contains(' ') => Step::Prepend(prepend.replace(SPACE, " ")),
         // No space is left.
         Step::Replace { wanted: Wanted::Text(text), .. } if text.contains(' ') => return Ok(()),
@@ -137,7 +147,7 @@ fn behind_spaces(step: Listed, all: &mut Normalizing) -> Result<(), String> {
         },
         Step::Replace { .. } => return refuse("Replace"),
         Step::Prepend(_) => return refuse("Prepend"),
-        Step::Strip { .. } => return refuse("Strip"),
+        Step::Strip { .. } | Step::CollapseSpaces | Step::StripLastSpaces => return refuse("Strip"),
         Step::Nfkc | Step::Nfkd => return refuse("NFKC or NFKD"),
     };
     all.steps.push(step);
