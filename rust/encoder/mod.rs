@@ -22,7 +22,7 @@ use crate::cutter::Cutter;
 use crate::error::{Error, Result};
 use crate::monitor::Monitor;
 use crate::normalizer::{Ends, WHOLE};
-use crate::pipeline::{AddedToken, Definition, Pipeline};
+use crate::pipeline::{AddedToken, Definition, Pipeline, Stripped};
 use crate::pretokenizer::Pretokenizer;
 use crate::special::{self, SpecialTokens};
 use crate::vocab::pairs::PairTable;
@@ -555,20 +555,25 @@ impl Encoder {
     /// # Errors
     /// [`Error::UnknownToken`] with the id and its position.
     pub fn decode(&self, ids: impl IntoIterator<Item = i64>) -> Result<Vec<u8>> {
-        let mut ids = ids.into_iter().peekable();
-        let strips = self.strips_of(ids.peek().copied());
-        let mut bytes = self.decode_part(ids)?;
-        if strips && bytes.first() == Some(&b' ') {
-            bytes.remove(0);
+        let mut bytes = Vec::new();
+        for (position, id) in ids.into_iter().enumerate() {
+            let token = self.known_token(id, position)?;
+            if position == 0 {
+                bytes.extend_from_slice(&self.strips_of(id).of_first(Cow::Borrowed(token)));
+            } else {
+                bytes.extend_from_slice(token);
+            }
         }
         Ok(bytes)
     }
 
-    /// Whether the space before a text that begins with this id is left out: not if it is one of what the unknown token decodes
-    /// to.
-    fn strips_of(&self, first: Option<i64>) -> bool {
+    /// What is left out of the token that a text begins with: nothing of what the unknown token decodes to.
+    fn strips_of(&self, first: i64) -> Stripped {
         let unknown = self.vocab().characters().and_then(|characters| characters.unknown);
-        self.definition.pipeline.strips_prefix && (unknown.is_none() || first != unknown.map(i64::from))
+        match unknown {
+            Some(unknown) if first == i64::from(unknown) => Stripped::default(),
+            _ => self.definition.pipeline.strips,
+        }
     }
 
     /// [`Encoder::decode`] of ids that do not begin a text: the tokens' bytes one after the other.

@@ -12,6 +12,7 @@ use super::{Added, Encoder, Specials, Worker, ends_within};
 use crate::error::Result;
 use crate::monitor::Monitor;
 use crate::normalizer::{Ends, WHOLE};
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// What the ends of a span are counted in.
@@ -33,12 +34,11 @@ impl Encoder {
     /// [`Error::UnknownToken`](crate::Error::UnknownToken) with the id and its position.
     pub fn spans(&self, ids: impl IntoIterator<Item = i64>, unit: Unit) -> Result<Vec<Range<usize>>> {
         let mut before = 0;
-        let mut ids = ids.into_iter().peekable();
-        let mut is_stripped = self.strips_of(ids.peek().copied());
+        let mut is_first = true;
         let span = |(position, id)| {
-            let mut token = self.known_token(id, position)?;
-            if std::mem::take(&mut is_stripped) {
-                token = token.strip_prefix(b" ").unwrap_or(token);
+            let mut token = Cow::Borrowed(self.known_token(id, position)?);
+            if std::mem::take(&mut is_first) {
+                token = self.strips_of(id).of_first(token);
             }
             let (start, num) = match unit {
                 Unit::Bytes => (before, token.len()),
@@ -52,7 +52,7 @@ impl Encoder {
             before += num;
             Ok(start..before)
         };
-        ids.enumerate().map(span).collect()
+        ids.into_iter().enumerate().map(span).collect()
     }
 
     /// The ids of a text, and the span of each in it.

@@ -5,9 +5,8 @@
 //! ones that follow. So text in the form is not copied, and text in another form costs as much per byte whatever its length.
 
 use super::marked::Marked;
-use regex_syntax::hir::{Class, HirKind};
 use std::sync::LazyLock;
-use unicode_normalization::char::{canonical_combining_class, is_combining_mark};
+use unicode_normalization::char::canonical_combining_class;
 use unicode_normalization::{
     IsNormalized, UnicodeNormalization, is_nfc_quick, is_nfd_quick, is_nfkc_quick, is_nfkd_quick,
 };
@@ -22,25 +21,11 @@ pub enum Form {
 }
 
 /// Characters that Unicode 9.0 does not have.
-static LATER: LazyLock<Marked> = LazyLock::new(|| {
-    let hir = regex_syntax::parse(r"\P{age:9.0}").ok();
-    let class = hir.as_ref().and_then(|hir| match hir.kind() {
-        HirKind::Class(Class::Unicode(class)) => Some(class.clone()),
-        _ => None,
-    });
-    let is_later = |c: char| {
-        let in_range = |range: &regex_syntax::hir::ClassUnicodeRange| range.end() < c;
-        class.as_ref().is_some_and(|class| {
-            let ranges = class.ranges();
-            ranges.get(ranges.partition_point(in_range)).is_some_and(|range| range.start() <= c)
-        })
-    };
-    Marked::of(is_later)
-});
+static LATER: LazyLock<Marked> = LazyLock::new(|| Marked::of_class(r"\P{age:9.0}"));
 
-/// Characters of the general category M.
+/// Marks as `tokenizers` knows them: two Vedic signs were marks in Unicode 9.0, and are letters now.
 pub static MARKS: LazyLock<Marked> =
-    LazyLock::new(|| Marked::of(|c| is_combining_mark(c) && !LATER.contains(c)));
+    LazyLock::new(|| Marked::of_class(r"[[\p{M}&&\p{age:9.0}]\x{1CF2}\x{1CF3}]"));
 
 /// Whether Unicode 9.0 lacks a character.
 #[cfg(test)]

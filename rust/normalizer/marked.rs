@@ -1,5 +1,6 @@
 //! Sets of characters that a step may change, and a fast way past all others.
 
+use regex_syntax::hir::{Class, Hir, HirKind};
 use std::sync::LazyLock;
 
 /// A set of characters: one bit for each code point.
@@ -23,6 +24,20 @@ impl Marked {
         ('\0'..=char::MAX)
             .filter(|&c| is_in(c))
             .for_each(|c| words[c as usize / 64] |= 1 << (c as usize % 64));
+        Self::new(words)
+    }
+
+    /// The characters of a class as `regex-syntax` spells it.
+    pub fn of_class(class: &str) -> Self {
+        let hir = regex_syntax::parse(class).ok();
+        let ranges = match hir.as_ref().map(Hir::kind) {
+            Some(HirKind::Class(Class::Unicode(class))) => class.ranges(),
+            _ => &[],
+        };
+        let mut words = vec![0; 0x11_0000 / 64];
+        for c in ranges.iter().flat_map(|range| range.start()..=range.end()) {
+            words[c as usize / 64] |= 1 << (c as usize % 64);
+        }
         Self::new(words)
     }
 

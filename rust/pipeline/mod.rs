@@ -13,6 +13,7 @@ use crate::normalizer::Normalizer;
 use crate::vocab::{SpecialToken, Vocab};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 
 /// The steps of a tokenizer beside pattern and merges.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -31,8 +32,8 @@ pub struct Pipeline {
     pub unknown: Option<u32>,
     /// Whether unknown bytes side by side are one unknown token.
     pub fuse_unknown: bool,
-    /// Whether decoding leaves out the space that a text begins with, since encoding has put it there.
-    pub strips_prefix: bool,
+    /// The spaces that decoding leaves out, since encoding has put one there.
+    pub strips: Stripped,
     /// What the file says in its own words.
     pub source: Option<Source>,
 }
@@ -44,6 +45,42 @@ pub struct Prefix {
     pub place: PrefixPlace,
     /// Not before one that begins with a space.
     pub unless_space: bool,
+}
+
+/// Spaces that decoding leaves out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stripped {
+    /// None.
+    #[default]
+    Nothing,
+    /// The one that a text begins with.
+    Space,
+    /// All of the first token.
+    FirstToken,
+}
+
+impl Stripped {
+    /// The first token of a text without them.
+    #[must_use]
+    pub fn of_first(self, token: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
+        let num = match self {
+            Stripped::Nothing => 0,
+            Stripped::Space => 1,
+            Stripped::FirstToken => usize::MAX,
+        };
+        if num == 0 || !token.contains(&b' ') || num == 1 && token[0] != b' ' {
+            return token;
+        }
+        let (mut left, mut rest) = (num, Vec::with_capacity(token.len()));
+        for &byte in &*token {
+            if byte == b' ' && left > 0 {
+                left -= 1;
+            } else {
+                rest.push(byte);
+            }
+        }
+        Cow::Owned(rest)
+    }
 }
 
 /// The stretches of text, between added tokens, that a space is put before.

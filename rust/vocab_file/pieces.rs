@@ -18,7 +18,7 @@ use crate::{
     error::Result,
     normalizer::{Normalizer, Step, Wanted},
     piece_key::Seed,
-    pipeline::{AddedToken, Definition, Pipeline, Prefix, PrefixPlace, Template},
+    pipeline::{AddedToken, Definition, Pipeline, Prefix, PrefixPlace, Stripped, Template},
     threads::share,
     vocab::{Characters, Merge, Vocab, show},
 };
@@ -110,7 +110,11 @@ pub fn definition(path: &Path, pieces: &[Piece], settings: Settings<'_>) -> Resu
             before: settings.before.into_iter().collect(),
             after: settings.after.into_iter().collect(),
         },
-        strips_prefix: settings.adds_prefix || settings.removes_spaces,
+        strips: if settings.adds_prefix || settings.removes_spaces {
+            Stripped::Space
+        } else {
+            Stripped::Nothing
+        },
         ..Pipeline::default()
     };
     let pattern = pattern_of(&vocab).to_owned();

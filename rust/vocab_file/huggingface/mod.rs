@@ -12,6 +12,7 @@
 //! is refused instead of giving other ids. Files of our own up to version 0.1 have it as a key of `model`.
 
 mod added_tokens;
+mod byte_view;
 mod decoder;
 mod model;
 mod normalizer;
@@ -23,7 +24,7 @@ mod write;
 
 use super::{
     json::Json,
-    pieces::{ONE_PIECE, WORDS, are_words},
+    pieces::{ONE_PIECE, pattern_of},
     refuse,
 };
 use crate::{
@@ -33,6 +34,7 @@ use crate::{
     pretokenizer::Pretokenizer,
     vocab::{Vocab, show},
 };
+use memchr::memmem::find;
 use own::Own;
 pub use own::{FILE as OWN_FILE, own_file};
 use serde_json::Value;
@@ -87,15 +89,25 @@ pub fn parse(path: &Path, text: &str, own: Option<&str>) -> Result<Definition> {
         None => model.own.clone(),
     };
     let [normalizer, pre_tokenizer, post_processor, decoder] = &sections;
-    let normalizing = normalizer::parse(normalizer).or_else(|reason| file.refuse(reason))?;
-    let splitting = pre_tokenizer::parse(pre_tokenizer, normalizing.writes_spaces)
+    let spells_bytes = pre_tokenizer::has_byte_level(pre_tokenizer);
+    let normalizing = normalizer::parse(normalizer, spells_bytes).or_else(|reason| file.refuse(reason))?;
+    let splitting = pre_tokenizer::parse(pre_tokenizer, normalizing.writes_spaces, normalizing.is_byte_level)
         .or_else(|reason| file.refuse(reason))?;
     let template = post_processor::parse(post_processor).or_else(|reason| file.refuse(reason))?;
-    let strips_prefix = decoder::strips_prefix(decoder).or_else(|reason| file.refuse(reason))?;
-    // Bytes are spelled as characters by the pre-tokenizer, whatever undoes it.
+    let decoding = decoder::parse(decoder).or_else(|reason| file.refuse(reason))?;
     let is_byte_level = splitting.is_byte_level;
-    if !is_byte_level && has_byte_level(decoder) {
-        return file.refuse("`decoder` is `ByteLevel` and `pre_tokenizer` is not, so what is decoded is not what was encoded; not supported");
+    if is_byte_level && decoding.is_given && !decoding.is_byte_level {
+        return file.refuse(
+            "`decoder` has no `ByteLevel`, and text is encoded by it, so what is decoded is not what was encoded; not supported",
+        );
+    }
+    if normalizing.is_byte_level && added.iter().any(AddedToken::looks_around_normalized) {
+        return file.refuse(
+            "an added token with `normalized` and `lstrip`, `rstrip` or `single_word` is not supported beside the normalizer `ByteLevel`",
+        );
+    }
+    if model.ignore_merges && !splitting.boundaries.is_empty() {
+        return file.refuse("`ignore_merges` beside a step behind `ByteLevel` is not supported");
     }
     let mut steps = normalizing.steps;
     if splitting.writes_spaces && !normalizing.writes_spaces {
@@ -116,14 +128,26 @@ pub fn parse(path: &Path, text: &str, own: Option<&str>) -> Result<Definition> {
         }
     };
     let vocab = if is_byte_level {
-        file.byte_level_vocab(&model, &added, own.as_ref())?
+        file.byte_level_vocab(&model, &added, own.as_ref(), &splitting.boundaries)?
     } else {
         file.character_vocab(&model, &added, splitting.writes_spaces)?
     };
+    if let Some(characters) = vocab.characters() {
+        let has_spaces =
+            vocab.tokens().any(|(_, bytes)| find(bytes, pre_tokenizer::SPACE.as_bytes()).is_some());
+        decoding
+            .check(splitting.writes_spaces, has_spaces, characters.byte_ids.is_some())
+            .or_else(|reason| file.refuse(reason))?;
+    }
     let unknown = if vocab.missing_bytes().next().is_some() { model.unknown_id() } else { None };
     let pattern = match &splitting.regexes[..] {
-        [] if !is_byte_level && are_words(&vocab) => WORDS.to_owned(),
-        [] => ONE_PIECE.to_owned(),
+        // A whole text is one piece, and words are not looked up.
+        [] if is_byte_level || model.ignore_merges => ONE_PIECE.to_owned(),
+        [] => pattern_of(&vocab).to_owned(),
+        // Not to be taken for a name.
+        [regex] if regex.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-')) => {
+            format!("(?:{regex})")
+        }
         regexes => Pretokenizer::sequence(regexes)?.pattern().to_owned(),
     };
     let pipeline = Pipeline {
@@ -135,7 +159,7 @@ pub fn parse(path: &Path, text: &str, own: Option<&str>) -> Result<Definition> {
         template,
         unknown,
         fuse_unknown: unknown.is_some() && model.fuse_unknown,
-        strips_prefix,
+        strips: decoding.strips,
         source: Some(source),
     };
     let vocab = vocab.with_decoded(normalized_contents(&pipeline)?);
@@ -172,7 +196,12 @@ pub fn byte_level(
     merges: &[String],
     added: &[AddedToken],
 ) -> Result<Vocab> {
-    File { path }.byte_level_vocab(&model::Model::of_parts(entries, merges), added, None)
+    File { path }.byte_level_vocab(
+        &model::Model::of_parts(entries, merges),
+        added,
+        None,
+        &byte_view::Boundaries::default(),
+    )
 }
 
 /// The vocabulary of tokens and merges of characters, with a token for each byte and `▁` for a space.
@@ -187,10 +216,11 @@ pub fn character_level(
     File { path }.character_vocab(&model, added, true)
 }
 
-fn has_byte_level(decoder: &Value) -> bool {
-    let is_byte_level = |step: &Value| step["type"] == "ByteLevel";
-    is_byte_level(decoder)
-        || decoder["decoders"].as_array().is_some_and(|steps| steps.iter().any(is_byte_level))
+impl AddedToken {
+    /// Whether what stands beside it in normalized text matters.
+    fn looks_around_normalized(&self) -> bool {
+        self.normalized && (self.lstrip || self.rstrip || self.single_word)
+    }
 }
 
 impl File<'_> {

@@ -9,6 +9,7 @@ use super::super::{
     resolve::{self, Entries},
 };
 use super::File;
+use super::byte_view::Boundaries;
 use super::own::{self, Own};
 use super::pre_tokenizer::SPACE;
 use crate::{
@@ -162,11 +163,18 @@ impl File<'_> {
         model: &Model,
         added: &[AddedToken],
         own: Option<&Own>,
+        boundaries: &Boundaries,
     ) -> Result<Vocab> {
         self.check_ids(&model.vocab, added)?;
         let contents: FxHashSet<&str> = added.iter().map(|token| &token.content[..]).collect();
         let chars = ByteChars::new();
-        let merges = self.merges(model, |left, right| check_pair(left, right, &chars))?;
+        let mut merges = self.merges(model, |left, right| check_pair(left, right, &chars))?;
+        if !boundaries.is_empty() {
+            let byte = |c: Option<char>| c.and_then(|c| chars.byte(c)).unwrap_or_default();
+            merges.retain(|(left, right)| {
+                !boundaries.parts(byte(left.chars().next_back()), byte(right.chars().next()))
+            });
+        }
         let mut tokens: Vec<(u32, Arc<[u8]>)> = Vec::with_capacity(model.vocab.len());
         let mut entries = Vec::with_capacity(model.vocab.len());
         let mut bytes = Vec::new();

@@ -1,11 +1,15 @@
 //! `pre_tokenizer`: steps that split text, each the pieces of the one before.
 //!
 //! Whatever a step does with what its pattern matches, the pieces are those of another pattern whose matches are pieces of their
-//! own ([`isolating`]); only text that a step would remove cannot be had so.
+//! own ([`isolating`]); only text that a step would remove cannot be had so. A step behind `ByteLevel` sees bytes as characters
+//! ([`byte_view`](super::byte_view)).
 
-use super::oniguruma::read_otherwise;
+use super::byte_view::{Boundaries, Rule, is_ascii_alone, one_character};
+use super::oniguruma::translate;
 use crate::pipeline::{Prefix, PrefixPlace};
 use crate::pretokenizer::Pretokenizer;
+use fancy_regex::Expr;
+use regex_syntax::hir::{Class, Hir, HirKind};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -18,6 +22,8 @@ pub struct Splitting {
     pub prefix: Prefix,
     /// Whether pieces are spelled in GPT-2's characters.
     pub is_byte_level: bool,
+    /// Between which bytes pieces end as well, whatever the patterns match.
+    pub boundaries: Boundaries,
     /// Whether spaces are written as `▁`.
     pub writes_spaces: bool,
 }
@@ -80,22 +86,21 @@ pub enum Pattern {
 }
 
 impl Pattern {
-    /// The regex, if the engine here reads it alike.
+    /// The regex in the words of the engine here.
     pub fn regex(&self) -> Result<String, String> {
         match self {
             Pattern::String(text) => Ok(regex_syntax::escape(text)),
-            Pattern::Regex(regex) => match read_otherwise(regex) {
-                None => Ok(regex.clone()),
-                Some(construct) => Err(format!(
-                    "the pattern `{regex}` is not supported: {construct}, so the regex engine here would split text otherwise than Hugging Face's"
-                )),
-            },
+            Pattern::Regex(regex) => translate(regex).map(|translated| translated.regex).map_err(|construct| {
+                format!(
+                    "the pattern `{regex}` is not supported: {construct}: the regex engine here might split text otherwise than Hugging Face's"
+                )
+            }),
         }
     }
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq)]
-enum Behavior {
+pub enum Behavior {
     Removed,
     #[default]
     Isolated,
@@ -112,12 +117,23 @@ pub enum Scheme {
     Always,
 }
 
-/// Reads the value. `spaces_are_replaced` if the normalizer leaves no space.
+/// Whether a step spells bytes in GPT-2's characters.
+pub fn has_byte_level(value: &Value) -> bool {
+    let steps = value["pretokenizers"].as_array();
+    value["type"] == "ByteLevel" || steps.is_some_and(|steps| steps.iter().any(has_byte_level))
+}
+
+/// Reads the value. `spaces_are_replaced` if the normalizer leaves no space, `bytes_are_spelled` if it spells them in GPT-2's
+/// characters.
 ///
 /// # Errors
 /// The reason why it is not supported.
-pub fn parse(value: &Value, spaces_are_replaced: bool) -> Result<Splitting, String> {
-    let mut splitting = Splitting { writes_spaces: spaces_are_replaced, ..Splitting::default() };
+pub fn parse(value: &Value, spaces_are_replaced: bool, bytes_are_spelled: bool) -> Result<Splitting, String> {
+    let mut splitting = Splitting {
+        writes_spaces: spaces_are_replaced,
+        is_byte_level: bytes_are_spelled,
+        ..Splitting::default()
+    };
     if !value.is_null() {
         let step: Step = serde_json::from_value(value.clone())
             .map_err(|error| format!("`pre_tokenizer` is not supported: {error}"))?;
@@ -135,46 +151,37 @@ impl Splitting {
             Step::Sequence { pretokenizers } => {
                 return pretokenizers.into_iter().try_for_each(|step| self.add(step));
             }
-            Step::Split { pattern, behavior, invert } => {
-                let spells_space = |text: &str| text.contains(' ') || text.contains(SPACE);
-                match pattern {
-                    // There is no space left to split at.
-                    Pattern::String(text) if self.writes_spaces && text.contains(' ') => {}
-                    Pattern::String(text) if self.writes_spaces => {
-                        let text = Pattern::String(text.replace(SPACE, " "));
-                        self.regexes.push(isolating(&text.regex()?, behavior, invert)?);
-                    }
-                    Pattern::Regex(regex) if self.writes_spaces && spells_space(&regex) => {
-                        return Err(format!(
-                            "the pattern `{regex}` is not supported behind a step that replaces spaces"
-                        ));
-                    }
-                    pattern => self.regexes.push(isolating(&pattern.regex()?, behavior, invert)?),
-                }
+            // There is no space left to split at.
+            Step::Split { pattern: Pattern::String(text), behavior, .. }
+                if self.writes_spaces && text.contains(' ') && behavior != Behavior::Removed => {}
+            Step::Split { pattern: Pattern::String(text), behavior, invert } if self.writes_spaces => {
+                let text = Pattern::String(text.replace(SPACE, " "));
+                self.regexes.push(isolating(&text.regex()?, behavior, invert)?);
             }
+            Step::Split { pattern, behavior, invert } => self.split(&pattern.regex()?, behavior, invert)?,
             Step::Digits { individual_digits } => {
-                self.check_not_bytes("Digits")?;
-                self.regexes.push(if individual_digits { r"\p{N}" } else { r"\p{N}+" }.into());
+                let behavior = if individual_digits { Behavior::Isolated } else { Behavior::Contiguous };
+                self.split(r"\p{N}", behavior, false)?;
             }
-            Step::Punctuation { behavior } => {
-                self.check_not_bytes("Punctuation")?;
-                self.regexes.push(isolating(PUNCTUATION, behavior, false)?);
-            }
+            Step::Punctuation { behavior } => self.split(PUNCTUATION, behavior, false)?,
             Step::ByteLevel { add_prefix_space, use_regex, .. } => {
+                if self.is_byte_level {
+                    return Err("a second `ByteLevel` is not supported: it would spell characters that are bytes already".into());
+                }
+                if self.writes_spaces {
+                    return Err("`ByteLevel` behind `Metaspace` is not supported".into());
+                }
                 if add_prefix_space {
                     if !self.regexes.is_empty() {
                         return Err("`ByteLevel` with `add_prefix_space` behind another step is not supported: it would put spaces within text".into());
                     }
                     self.prefix = Prefix { place: PrefixPlace::Each, unless_space: true };
                 }
-                if self.is_byte_level || self.writes_spaces {
-                    return Err("`ByteLevel` behind `ByteLevel`, `Metaspace` or a normalizer that writes `▁` is not supported".into());
-                }
-                self.is_byte_level = true;
                 if use_regex {
                     let gpt2 = Pretokenizer::new("gpt2").map_err(|error| error.to_string())?;
                     self.regexes.push(gpt2.pattern().to_owned());
                 }
+                self.is_byte_level = true;
             }
             Step::Metaspace { replacement, add_prefix_space, prepend_scheme, split, .. } => {
                 if replacement != SPACE {
@@ -205,24 +212,71 @@ impl Splitting {
         Ok(())
     }
 
-    /// Behind `ByteLevel` a step sees bytes as characters, some of which are digits to it that are none.
-    fn check_not_bytes(&self, step: &str) -> Result<(), String> {
-        if self.is_byte_level {
+    /// Adds a step that splits by a regex.
+    fn split(&mut self, regex: &str, behavior: Behavior, invert: bool) -> Result<(), String> {
+        if self.is_byte_level && behavior != Behavior::Removed {
+            return self.split_bytes(regex, behavior, invert);
+        }
+        if self.writes_spaces && !takes_spaces_alike(regex) {
             return Err(format!(
-                "`{step}` behind `ByteLevel` is not supported: it would split bytes of characters"
+                "the pattern `{regex}` is not supported behind a step that writes spaces as `{SPACE}`: it tells them apart"
+            ));
+        }
+        self.regexes.push(isolating(regex, behavior, invert)?);
+        Ok(())
+    }
+
+    /// Adds a step behind `ByteLevel`, for which each byte is a character.
+    fn split_bytes(&mut self, regex: &str, behavior: Behavior, invert: bool) -> Result<(), String> {
+        if let Some(rule) = Rule::new(regex, behavior, invert) {
+            self.boundaries.add(rule);
+        } else if is_ascii_alone(regex, |left, right| !self.boundaries.parts(left, right)) {
+            self.regexes.push(isolating(regex, behavior, invert)?);
+        } else {
+            return Err(format!(
+                "the pattern `{regex}` behind `ByteLevel` is not supported: it would see the bytes of text as other characters"
             ));
         }
         Ok(())
     }
 }
 
+/// Whether a pattern does with a space what it does with `▁`.
+fn takes_spaces_alike(regex: &str) -> bool {
+    fn alike(hir: &Hir) -> bool {
+        match hir.kind() {
+            HirKind::Class(Class::Unicode(class)) => {
+                let has = |c: char| class.ranges().iter().any(|range| range.start() <= c && c <= range.end());
+                has(' ') == has('\u{2581}')
+            }
+            HirKind::Literal(literal) => !String::from_utf8_lossy(&literal.0).contains([' ', '\u{2581}']),
+            HirKind::Repetition(repeated) => alike(&repeated.sub),
+            HirKind::Capture(capture) => alike(&capture.sub),
+            HirKind::Concat(parts) | HirKind::Alternation(parts) => parts.iter().all(alike),
+            HirKind::Empty => true,
+            HirKind::Class(Class::Bytes(_)) | HirKind::Look(_) => false,
+        }
+    }
+    regex_syntax::parse(regex).is_ok_and(|hir| alike(&hir))
+}
+
 /// A pattern whose matches, and the stretches between them, are the pieces that a behavior makes of another pattern's.
 fn isolating(regex: &str, behavior: Behavior, invert: bool) -> Result<String, String> {
+    let (can_be_empty, is_empty) = Expr::parse_tree(regex).map_or((true, false), |tree| widths(&tree.expr));
+    // Nothing is joined to a match without width, and nothing is removed with it.
+    let has_width = !is_empty || behavior == Behavior::Removed && invert;
+    if can_be_empty && has_width && behavior != Behavior::Isolated {
+        return Err(format!(
+            "the pattern `{regex}` is not supported with `{behavior:?}`, since it can match nothing; only with `Isolated`"
+        ));
+    }
     // Text up to the next match.
     let between = format!("(?:(?!{regex})(?s:.))");
-    let (class, others) = (format!("(?:{regex})"), one_character(regex));
+    let class = format!("(?:{regex})");
+    let others = one_character(regex).map(|class| class.others());
     let rest = others.as_deref().unwrap_or(&between);
     Ok(match (behavior, invert) {
+        _ if !has_width => regex.to_owned(),
         (Behavior::Isolated, _) => regex.to_owned(),
         (Behavior::Contiguous, _) => format!("{class}+"),
         (Behavior::MergedWithPrevious, false) | (Behavior::MergedWithNext, true) => {
@@ -243,24 +297,22 @@ fn isolating(regex: &str, behavior: Behavior, invert: bool) -> Result<String, St
     })
 }
 
-/// For a pattern of one character, the class of all others.
-fn one_character(regex: &str) -> Option<String> {
-    let hir = regex_syntax::parse(regex).ok()?;
-    let class = match hir.kind() {
-        regex_syntax::hir::HirKind::Class(regex_syntax::hir::Class::Unicode(class)) => class.clone(),
-        regex_syntax::hir::HirKind::Literal(literal) => {
-            let mut chars = std::str::from_utf8(&literal.0).ok()?.chars();
-            let (first, None) = (chars.next()?, chars.next()) else { return None };
-            regex_syntax::hir::ClassUnicode::new([regex_syntax::hir::ClassUnicodeRange::new(first, first)])
+/// Whether a pattern can match the empty text, and whether it matches nothing else.
+fn widths(expr: &Expr) -> (bool, bool) {
+    match expr {
+        Expr::Empty | Expr::Assertion(_) | Expr::LookAround(..) => (true, true),
+        Expr::Any { .. } | Expr::Delegate { .. } => (false, false),
+        Expr::Literal { val, .. } => (val.is_empty(), val.is_empty()),
+        Expr::Concat(parts) => parts.iter().map(widths).fold((true, true), |a, b| (a.0 && b.0, a.1 && b.1)),
+        Expr::Alt(parts) => parts.iter().map(widths).fold((false, true), |a, b| (a.0 || b.0, a.1 && b.1)),
+        Expr::Group(part) => widths(part),
+        Expr::AtomicGroup(part) => widths(part),
+        Expr::Repeat { child, lo, hi, .. } => {
+            let (can_be_empty, is_empty) = widths(child);
+            (can_be_empty || *lo == 0, is_empty || *hi == 0)
         }
-        _ => return None,
-    };
-    let mut others = class;
-    others.negate();
-    let ranges = others
-        .iter()
-        .map(|range| format!("\\x{{{:X}}}-\\x{{{:X}}}", u32::from(range.start()), u32::from(range.end())));
-    Some(format!("[{}]", ranges.collect::<String>()))
+        _ => (true, false),
+    }
 }
 
 #[cfg(test)]
@@ -269,7 +321,7 @@ mod tests {
     use serde_json::json;
 
     fn pieces(value: &Value, text: &str) -> Vec<String> {
-        let splitting = parse(value, false).unwrap();
+        let splitting = parse(value, false, false).unwrap();
         let pretokenizer = Pretokenizer::sequence(&splitting.regexes).unwrap();
         let (mut ends, mut start) = ([0; 64], 0);
         let found = pretokenizer.pieces(text.as_bytes()).next_ends(&mut ends).unwrap();
@@ -309,7 +361,7 @@ mod tests {
                 "removes text",
             ),
         ] {
-            let reason = parse(&value, false).unwrap_err();
+            let reason = parse(&value, false, false).unwrap_err();
             assert!(reason.contains(words), "{reason}");
         }
     }

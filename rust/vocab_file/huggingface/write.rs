@@ -19,7 +19,7 @@ use super::{own_file, parse, pre_tokenizer::SPACE};
 use crate::{
     error::Result,
     normalizer::Step,
-    pipeline::{Definition, Pipeline, PrefixPlace, Source, Template},
+    pipeline::{Definition, Pipeline, PrefixPlace, Source, Stripped, Template},
     pretokenizer::Pretokenizer,
     vocab::{Vocab, show},
 };
@@ -168,13 +168,16 @@ fn compose(path: &Path, definition: &Definition) -> Result<String> {
 
 /// What the file says of a tokenizer that was trained here, or read from ranks or GGUF; `None` if it cannot say it.
 fn own_source(definition: &Definition) -> Result<Option<Source>> {
-    let Pipeline { normalizer, prefix, strips_prefix, template, .. } = &definition.pipeline;
+    let Pipeline { normalizer, prefix, strips, template, .. } = &definition.pipeline;
     let normalizer = match normalizer.steps() {
         [] => String::new(),
         [Step::Nfc] => r#"{"type": "NFC"}"#.into(),
         _ => return Ok(None),
     };
-    if prefix.place != PrefixPlace::Never || *strips_prefix || definition.vocab.characters().is_some() {
+    if prefix.place != PrefixPlace::Never
+        || *strips != Stripped::Nothing
+        || definition.vocab.characters().is_some()
+    {
         return Ok(None);
     }
     let byte_level = |prefix: bool, regex: bool| {
