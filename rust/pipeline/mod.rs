@@ -167,6 +167,8 @@ pub struct Source {
     pub not_applied: [String; 2],
     /// Whether spaces are written as `▁` in the vocabulary.
     pub writes_spaces: bool,
+    /// Whether the patterns are another library's, and mean what its regex engine reads.
+    pub is_foreign: bool,
     /// A whole file of another format, which is saved as it is.
     pub model_file: Option<Vec<u8>>,
     /// The settings of `model` but for `vocab` and `merges`, as the inside of an object.

@@ -88,11 +88,18 @@ pub fn parse(path: &Path, text: &str, own: Option<&str>) -> Result<Definition> {
         Some(text) => Some(Own::parse(path, text)?),
         None => model.own.clone(),
     };
+    let is_foreign = own.as_ref().is_none_or(|own| own.is_foreign);
+    source.is_foreign = is_foreign;
     let [normalizer, pre_tokenizer, post_processor, decoder] = &sections;
     let spells_bytes = pre_tokenizer::has_byte_level(pre_tokenizer);
     let normalizing = normalizer::parse(normalizer, spells_bytes).or_else(|reason| file.refuse(reason))?;
-    let splitting = pre_tokenizer::parse(pre_tokenizer, normalizing.writes_spaces, normalizing.is_byte_level)
-        .or_else(|reason| file.refuse(reason))?;
+    let splitting = pre_tokenizer::parse(
+        pre_tokenizer,
+        normalizing.writes_spaces,
+        normalizing.is_byte_level,
+        !is_foreign,
+    )
+    .or_else(|reason| file.refuse(reason))?;
     let template = post_processor::parse(post_processor).or_else(|reason| file.refuse(reason))?;
     let decoding = decoder::parse(decoder).or_else(|reason| file.refuse(reason))?;
     let is_byte_level = splitting.is_byte_level;

@@ -177,13 +177,15 @@ impl File<'_> {
         }
         let mut tokens: Vec<(u32, Arc<[u8]>)> = Vec::with_capacity(model.vocab.len());
         let mut entries = Vec::with_capacity(model.vocab.len());
+        let are_used = used(&merges, &contents);
         let mut bytes = Vec::new();
         for (text, id) in &model.vocab {
             bytes.clear();
             let is_spelled = chars.append_bytes(text, &mut bytes).is_some();
             if contents.contains(&text[..]) {
-                // It is an ordinary token as well if merges use it, or if it is spelled like one of other bytes.
-                if !is_spelled {
+                // It is an ordinary token as well if merges use it. One that is spelled like other bytes must be known before.
+                if !is_spelled || bytes != text.as_bytes() && bytes.len() > 1 && !are_used.contains(&text[..])
+                {
                     continue;
                 }
             } else if !is_spelled {
@@ -254,6 +256,22 @@ impl File<'_> {
             other => other,
         })
     }
+}
+
+/// The added tokens that merges use, of those that are more than ASCII: these alone may be spelled like other bytes.
+fn used<'a>(merges: &[(&str, &str)], contents: &FxHashSet<&'a str>) -> FxHashSet<&'a str> {
+    let others: FxHashSet<&str> = contents.iter().copied().filter(|content| !content.is_ascii()).collect();
+    if others.is_empty() {
+        return others;
+    }
+    let mut used = FxHashSet::default();
+    let mut joined = String::new();
+    for (left, right) in merges {
+        joined.clear();
+        joined.extend([*left, *right]);
+        used.extend([left, right, &joined[..]].into_iter().filter_map(|text| others.get(text).copied()));
+    }
+    used
 }
 
 /// Each once: the library takes the first of several with one content, and one without content is never found.

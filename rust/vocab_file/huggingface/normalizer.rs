@@ -120,7 +120,7 @@ fn plain(step: Listed) -> Result<Step, String> {
             Step::Replace { wanted: Wanted::Text(text), content }
         }
         Listed::Replace { pattern, content } => {
-            Step::Replace { wanted: Wanted::Regex(pattern.regex()?), content }
+            Step::Replace { wanted: Wanted::Regex(pattern.regex(false)?), content }
         }
         Listed::Prepend { prepend } => Step::Prepend(prepend),
         Listed::Sequence { .. } | Listed::ByteLevel => {

@@ -24,12 +24,19 @@ pub struct Translated {
     pub difference: Option<&'static str>,
 }
 
-/// Why a pattern would not be read alike if it were given to the other engine as it is.
+/// Why a pattern would not be read alike if it were given to the other engine as it is. What words are made of is left out: the
+/// two differ in eight rare characters, and refusing `\w` for them would leave hardly a pattern of one's own to save.
 pub fn read_otherwise(pattern: &str) -> Option<String> {
     match translate(pattern) {
-        Ok(translated) => translated.difference.map(str::to_owned),
+        Ok(translated) => {
+            translated.difference.filter(|difference| !is_of_words(difference)).map(str::to_owned)
+        }
         Err(construct) => Some(construct),
     }
+}
+
+fn is_of_words(difference: &str) -> bool {
+    difference.starts_with(r"`\w`") || difference.starts_with(r"`\b`")
 }
 
 /// A pattern of Oniguruma as one of the engine here that matches the same.
@@ -93,7 +100,9 @@ impl<'p> Reader<'p> {
     }
 
     fn differs(&mut self, construct: &'static str) {
-        self.difference.get_or_insert(construct);
+        if self.difference.is_none_or(is_of_words) {
+            self.difference = Some(construct);
+        }
     }
 
     /// Takes a text off the front.

@@ -22,6 +22,8 @@ pub struct Own {
     pub vocab_size: u64,
     /// The digest of all that decides ids.
     pub sha256: String,
+    /// Whether the patterns are another library's.
+    pub is_foreign: bool,
 }
 
 impl Own {
@@ -56,22 +58,32 @@ impl Own {
                 );
             }
         }
-        match (entries.get("vocab_size"), entries.get("sha256"), entries.len()) {
-            (Some(Json::Number(vocab_size)), Some(Json::String(sha256)), 3) => {
-                Ok(Own { vocab_size: *vocab_size, sha256: sha256.to_string() })
+        let is_foreign = match entries.get("foreign_patterns") {
+            None => Some(false),
+            Some(Json::Bool(is_foreign)) => Some(*is_foreign),
+            Some(_) => None,
+        };
+        let num_known = 3 + usize::from(entries.contains_key("foreign_patterns"));
+        match (entries.get("vocab_size"), entries.get("sha256"), is_foreign, entries.len() == num_known) {
+            (Some(Json::Number(vocab_size)), Some(Json::String(sha256)), Some(is_foreign), true) => {
+                Ok(Own { vocab_size: *vocab_size, sha256: sha256.to_string(), is_foreign })
             }
-            _ => refuse(
-                path,
-                None,
-                format!("{what} must have `version`, `vocab_size` and `sha256` alone; it is damaged"),
-            ),
+            _ => {
+                let reason = format!(
+                    "{what} must have `version`, `vocab_size`, `sha256` and perhaps `foreign_patterns` alone; it is damaged"
+                );
+                refuse(path, None, reason)
+            }
         }
     }
 }
 
 /// The text of the file.
 pub fn own_file(definition: &Definition) -> String {
-    let own =
-        json!({"version": 2, "vocab_size": definition.vocab.vocab_size(), "sha256": definition.sha256()});
+    let (vocab_size, sha256) = (definition.vocab.vocab_size(), definition.sha256());
+    let mut own = json!({"version": 2, "vocab_size": vocab_size, "sha256": sha256});
+    if definition.pipeline.source.as_ref().is_some_and(|source| source.is_foreign) {
+        own["foreign_patterns"] = json!(true);
+    }
     format!("{own:#}\n")
 }

@@ -5,7 +5,7 @@
 //! ([`byte_view`](super::byte_view)).
 
 use super::byte_view::{Boundaries, Rule, is_ascii_alone, one_character};
-use super::oniguruma::translate;
+use super::oniguruma::{Translated, translate};
 use crate::pipeline::{Prefix, PrefixPlace};
 use crate::pretokenizer::Pretokenizer;
 use fancy_regex::Expr;
@@ -18,6 +18,8 @@ use serde_json::Value;
 pub struct Splitting {
     /// Patterns whose matches are pieces, as are the stretches between.
     pub regexes: Vec<String>,
+    /// Whether the patterns were written here, and mean what the engine here reads.
+    is_own: bool,
     /// A space before text.
     pub prefix: Prefix,
     /// Whether pieces are spelled in GPT-2's characters.
@@ -86,11 +88,15 @@ pub enum Pattern {
 }
 
 impl Pattern {
-    /// The regex in the words of the engine here.
-    pub fn regex(&self) -> Result<String, String> {
+    /// The regex in the words of the engine here; if that is where it comes from, as it is.
+    pub fn regex(&self, is_own: bool) -> Result<String, String> {
+        let chosen = |translated: Translated, regex: &String| match translated.difference {
+            Some(_) if !is_own => translated.regex,
+            _ => regex.clone(),
+        };
         match self {
             Pattern::String(text) => Ok(regex_syntax::escape(text)),
-            Pattern::Regex(regex) => translate(regex).map(|translated| translated.regex).map_err(|construct| {
+            Pattern::Regex(regex) => translate(regex).map(|made| chosen(made, regex)).map_err(|construct| {
                 format!(
                     "the pattern `{regex}` is not supported: {construct}: the regex engine here might split text otherwise than Hugging Face's"
                 )
@@ -128,8 +134,14 @@ pub fn has_byte_level(value: &Value) -> bool {
 ///
 /// # Errors
 /// The reason why it is not supported.
-pub fn parse(value: &Value, spaces_are_replaced: bool, bytes_are_spelled: bool) -> Result<Splitting, String> {
+pub fn parse(
+    value: &Value,
+    spaces_are_replaced: bool,
+    bytes_are_spelled: bool,
+    is_own: bool,
+) -> Result<Splitting, String> {
     let mut splitting = Splitting {
+        is_own,
         writes_spaces: spaces_are_replaced,
         is_byte_level: bytes_are_spelled,
         ..Splitting::default()
@@ -156,9 +168,11 @@ impl Splitting {
                 if self.writes_spaces && text.contains(' ') && behavior != Behavior::Removed => {}
             Step::Split { pattern: Pattern::String(text), behavior, invert } if self.writes_spaces => {
                 let text = Pattern::String(text.replace(SPACE, " "));
-                self.regexes.push(isolating(&text.regex()?, behavior, invert)?);
+                self.regexes.push(isolating(&text.regex(self.is_own)?, behavior, invert)?);
             }
-            Step::Split { pattern, behavior, invert } => self.split(&pattern.regex()?, behavior, invert)?,
+            Step::Split { pattern, behavior, invert } => {
+                self.split(&pattern.regex(self.is_own)?, behavior, invert)?
+            }
             Step::Digits { individual_digits } => {
                 let behavior = if individual_digits { Behavior::Isolated } else { Behavior::Contiguous };
                 self.split(r"\p{N}", behavior, false)?;
@@ -321,7 +335,7 @@ mod tests {
     use serde_json::json;
 
     fn pieces(value: &Value, text: &str) -> Vec<String> {
-        let splitting = parse(value, false, false).unwrap();
+        let splitting = parse(value, false, false, false).unwrap();
         let pretokenizer = Pretokenizer::sequence(&splitting.regexes).unwrap();
         let (mut ends, mut start) = ([0; 64], 0);
         let found = pretokenizer.pieces(text.as_bytes()).next_ends(&mut ends).unwrap();
@@ -361,7 +375,7 @@ mod tests {
                 "removes text",
             ),
         ] {
-            let reason = parse(&value, false, false).unwrap_err();
+            let reason = parse(&value, false, false, false).unwrap_err();
             assert!(reason.contains(words), "{reason}");
         }
     }
