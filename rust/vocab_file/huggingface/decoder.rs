@@ -94,7 +94,9 @@ impl Decoding {
                 self.strips = Stripped::Space;
             }
             Step::Strip { .. } => {
-                return refuse("`Strip` of anything but one space at the start, behind `Replace` and `Fuse`,");
+                return refuse(
+                    "`Strip` of anything but one space at the start, behind `Replace` and `Fuse`,",
+                );
             }
             Step::Metaspace { replacement, add_prefix_space, prepend_scheme, .. }
                 if replacement == SPACE && !self.is_fused && !self.reads_spaces =>
