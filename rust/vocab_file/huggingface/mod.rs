@@ -113,6 +113,9 @@ pub fn parse(path: &Path, text: &str, own: Option<&str>) -> Result<Definition> {
             "an added token with `normalized` and `lstrip`, `rstrip` or `single_word` is not supported beside the normalizer `ByteLevel`",
         );
     }
+    if splitting.writes_spaces {
+        file.check_added_spaces(&added, normalizing.writes_spaces)?;
+    }
     if model.ignore_merges && !splitting.boundaries.is_empty() {
         return file.refuse("`ignore_merges` beside a step behind `ByteLevel` is not supported");
     }
@@ -157,9 +160,11 @@ pub fn parse(path: &Path, text: &str, own: Option<&str>) -> Result<Definition> {
         }
         regexes => Pretokenizer::sequence(regexes)?.pattern().to_owned(),
     };
+    let normalizer =
+        Normalizer::new(steps).or_else(|reason| file.refuse(format!("`normalizer`: {reason}")))?;
+    file.check_added_normalized(&added, &normalizer)?;
     let pipeline = Pipeline {
-        normalizer: Normalizer::new(steps)
-            .or_else(|reason| file.refuse(format!("`normalizer`: {reason}")))?,
+        normalizer,
         prefix,
         whole_pieces: model.ignore_merges,
         added,
@@ -231,6 +236,36 @@ impl AddedToken {
 }
 
 impl File<'_> {
+    /// Checks the added tokens of normalized text where spaces are written as `▁`: here they are spaces in that text, and there
+    /// they are `▁` (`by_normalizer`), or still what the text has.
+    fn check_added_spaces(&self, added: &[AddedToken], by_normalizer: bool) -> Result<()> {
+        let tells_apart = |token: &&AddedToken| {
+            let has_space = token.content.contains([' ', '\u{2581}']);
+            token.normalized && (token.lstrip || token.rstrip || !by_normalizer && has_space)
+        };
+        match added.iter().find(tells_apart) {
+            None => Ok(()),
+            Some(token) => self.refuse(format!(
+                "the added token {} is `normalized` and takes spaces, beside a step that writes spaces as `{}`; not supported",
+                show(token.content.as_bytes()),
+                pre_tokenizer::SPACE
+            )),
+        }
+    }
+
+    /// Checks that the added tokens of normalized text are some after normalization: there, nothing would match everywhere.
+    fn check_added_normalized(&self, added: &[AddedToken], normalizer: &Normalizer) -> Result<()> {
+        for token in added.iter().filter(|token| token.normalized && !token.content.is_empty()) {
+            if normalizer.apply(token.content.as_bytes(), WHOLE)?.is_empty() {
+                return self.refuse(format!(
+                    "the added token {} is `normalized`, and nothing is left of it then; not supported",
+                    show(token.content.as_bytes())
+                ));
+            }
+        }
+        Ok(())
+    }
+
     fn refuse<T>(&self, reason: impl Into<String>) -> Result<T> {
         refuse(self.path, None, reason)
     }

@@ -220,7 +220,7 @@ impl File<'_> {
                 continue;
             }
             entries.push((&text[..], *id));
-            if contents.contains(&text[..]) && text.contains(SPACE) {
+            if contents.contains(&text[..]) && text.contains([' ', '\u{2581}']) {
                 continue;
             }
             if writes_spaces && text.contains(' ') {

@@ -15,7 +15,7 @@ use super::super::{
     refuse,
 };
 use super::oniguruma::read_otherwise;
-use super::{own_file, parse, pre_tokenizer::SPACE};
+use super::{File, own_file, parse, pre_tokenizer::SPACE};
 use crate::{
     error::Result,
     normalizer::Step,
@@ -24,7 +24,7 @@ use crate::{
     vocab::{Vocab, show},
 };
 use serde_json::{Value, json};
-use std::{collections::HashMap, fmt::Write as _, path::Path};
+use std::{borrow::Cow, collections::HashMap, fmt::Write as _, path::Path};
 
 const END_OF_TEXT: &str = "<|endoftext|>";
 
@@ -120,6 +120,8 @@ fn compose(path: &Path, definition: &Definition) -> Result<String> {
             vocab.tokens().map(spelled).collect()
         }
     };
+    let entries =
+        if definition.pipeline.source.is_some() { without_added(path, definition, entries) } else { entries };
     let entries: Vec<String> =
         entries.iter().map(|(id, text)| format!("      {}: {id}", quote(text))).collect();
     let merges: Vec<String> = vocab
@@ -164,6 +166,25 @@ fn compose(path: &Path, definition: &Definition) -> Result<String> {
         entries = list('{', &entries, "    ", '}'),
         merges = list('[', &merges, "    ", ']'),
     ))
+}
+
+/// The entries without added tokens of one character, or without all that no merge makes if whole pieces are looked up, as far as
+/// the library gives them the same ids: as entries they would be tokens where they are not cut out.
+fn without_added(path: &Path, definition: &Definition, entries: Vec<(u32, String)>) -> Vec<(u32, String)> {
+    let Definition { vocab, pipeline, .. } = definition;
+    let unknown = vocab.characters().and_then(|characters| characters.unknown);
+    let is_only_added = |id: u32, text: &str| {
+        vocab.is_special(id)
+            && !vocab.is_ordinary(id)
+            && unknown != Some(id)
+            && (pipeline.whole_pieces || text.chars().count() == 1)
+    };
+    let rest = entries.iter().filter(|(id, text)| !is_only_added(*id, text));
+    let rest: Vec<_> = rest.map(|(id, text)| (Cow::Borrowed(&text[..]), *id)).collect();
+    if (File { path }).check_ids(&rest, &pipeline.added).is_err() {
+        return entries;
+    }
+    rest.into_iter().map(|(text, id)| (id, text.into_owned())).collect()
 }
 
 /// What the file says of a tokenizer that was trained here, or read from ranks or GGUF; `None` if it cannot say it.

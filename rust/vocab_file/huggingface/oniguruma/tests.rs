@@ -69,7 +69,6 @@ fn what_is_not_known_to_mean_the_same_is_refused() {
         r"\pL",
         r"\p{Graph}",
         r"\p{sc=Han}",
-        r"\p{IsL}",
         r"\X",
         r"\K",
         r"\G",
