@@ -23,9 +23,9 @@ pub enum Form {
 /// Characters that Unicode 9.0 does not have.
 static LATER: LazyLock<Marked> = LazyLock::new(|| Marked::of_class(r"\P{age:9.0}"));
 
-/// Marks as `tokenizers` knows them: two Vedic signs were marks in Unicode 9.0, and are letters now.
+/// Marks as `tokenizers` knows them: in Unicode 9.0 two Vedic signs were marks, which are letters now, and a Sharada sign was none.
 pub static MARKS: LazyLock<Marked> =
-    LazyLock::new(|| Marked::of_class(r"[[\p{M}&&\p{age:9.0}]\x{1CF2}\x{1CF3}]"));
+    LazyLock::new(|| Marked::of_class(r"[[\p{M}&&\p{age:9.0}--\x{111C9}]\x{1CF2}\x{1CF3}]"));
 
 /// Whether Unicode 9.0 lacks a character.
 #[cfg(test)]

@@ -112,9 +112,8 @@ fn plain(step: Listed) -> Result<Step, String> {
         Listed::Lowercase => Step::Lowercase,
         Listed::StripAccents => Step::StripAccents,
         Listed::Strip { strip_left: left, strip_right: right } => Step::Strip { left, right },
-        // It matches between any two characters.
-        Listed::Replace { pattern: Pattern::String(text), content } if text.is_empty() => {
-            Step::Replace { wanted: Wanted::Regex(text), content }
+        Listed::Replace { pattern: Pattern::String(text), .. } if text.is_empty() => {
+            return Err("`normalizer`: `Replace` of nothing is not supported: it would match between any two characters".into());
         }
         Listed::Replace { pattern: Pattern::String(text), content } => {
             Step::Replace { wanted: Wanted::Text(text), content }
