@@ -27,7 +27,7 @@ pub(super) struct Around {
     pub knows_starts: bool,
     /// Whether a space is put before text before tokens of normalized text are looked for.
     pub prefix_is_normalized: bool,
-    /// Whether it is put before the tokens themselves: by a step of the normalizer, and not by SentencePiece.
+    /// Whether it is put before the tokens themselves: by a step of the normalizer, and not by `SentencePiece`.
     pub prefixes_tokens: bool,
 }
 
@@ -52,15 +52,15 @@ impl Around {
         if self.normalizer.is_identity() && !self.prefix_is_normalized && !can_overlap(&early, &late) {
             early.append(&mut late);
         }
-        let (specials, early_ids) = self.find(&early, |token| Ok(token.content.clone()))?;
+        let (specials, early_ids) = Self::find(&early, |token| Ok(token.content.clone()))?;
         // What a normalizer puts before text it puts before a token as well.
         let prefix = if self.prefix_is_normalized && self.prefixes_tokens { " " } else { "" };
         let normalized = |token: &AddedToken, prefix: &str| {
             let content = self.normalizer.apply(token.content.as_bytes(), WHOLE)?;
             Ok(format!("{prefix}{}", String::from_utf8_lossy(&content)))
         };
-        let (late_within, _) = self.find(&late, |token| normalized(token, ""))?;
-        let (late, late_ids) = self.find(&late, |token| normalized(token, prefix))?;
+        let (late_within, _) = Self::find(&late, |token| normalized(token, ""))?;
+        let (late, late_ids) = Self::find(&late, |token| normalized(token, prefix))?;
         let cutter = Cutter {
             pretokenizer: self.pretokenizer.clone(),
             specials,
@@ -74,7 +74,6 @@ impl Around {
 
     /// Of two tokens with one text the first counts, as in `tokenizers`; one without text is never found.
     fn find(
-        &self,
         tokens: &[&AddedToken],
         text: impl Fn(&AddedToken) -> Result<String>,
     ) -> Result<(SpecialTokens, Arc<[u32]>)> {

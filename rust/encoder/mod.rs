@@ -282,6 +282,7 @@ impl Encoder {
     }
 
     /// [`Encoder::encode_with`] that looks at `monitor` every few milliseconds.
+    #[expect(clippy::too_many_arguments, reason = "those of `encode_with` and the monitor")]
     fn encode_windows(
         &self,
         worker: &mut Worker,
@@ -530,7 +531,7 @@ impl Encoder {
             }
             let before = ids.len();
             cache.encode(text, &bounds[..=found], ids, |piece, ids| {
-                self.tables().encode(vocab, piece, merger, memo, ids)
+                self.tables().encode(vocab, piece, merger, memo, ids);
             });
             if self.may_lack_ids() && ids[before..].contains(&NO_ID) {
                 return Err(self.tables().symbols.error(text));

@@ -116,7 +116,9 @@ impl Encoder {
             prefix.is_before(ends.begins, is_first) && !normalized.is_empty() && prefix.is_normalized();
         if is_prefixed && !added.cutter.late.is_empty() {
             normalized.insert(0, b' ');
-            changed.iter_mut().for_each(|(_, became)| *became = became.start + 1..became.end + 1);
+            for (_, became) in &mut changed {
+                *became = became.start + 1..became.end + 1;
+            }
             changed.insert(0, (0..0, 0..1));
             (ends.begins, is_first) = (false, false);
         }

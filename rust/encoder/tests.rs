@@ -37,7 +37,7 @@ fn of_characters(falls_back: bool, ranks: Vec<u32>) -> Vocab {
         (304, 302, 306),
         (302, 304, 306),
     ];
-    let byte_ids = falls_back.then(|| Box::new(std::array::from_fn(|byte| byte as u32)));
+    let byte_ids = falls_back.then(|| Box::new(std::array::from_fn(|byte| u32::try_from(byte).unwrap())));
     let characters = Characters { byte_ids, unknown: Some(310), writes_spaces: false, fuse_unknown: true };
     let specials = vec![("<s>".into(), Some(311)), ("<x>".into(), Some(312)), ("<n>".into(), Some(313))];
     let merges = merges.iter().map(merge).collect();
@@ -183,7 +183,9 @@ fn naive(definition: &Definition, text: &str, allowed: bool) -> Vec<u32> {
     let (mut late, early): (Vec<_>, Vec<_>) =
         pipeline.added.iter().filter(count).cloned().partition(|token| token.normalized);
     if pipeline.prefix.place == PrefixPlace::Each && !pipeline.prefix.unless_space {
-        late.iter_mut().for_each(|token| token.content.insert(0, ' '));
+        for token in &mut late {
+            token.content.insert(0, ' ');
+        }
     }
     let mut ids = Vec::new();
     let mut is_first = true;

@@ -30,9 +30,8 @@ impl WholePieces {
     #[inline]
     pub fn id_of(&self, vocab: &Vocab, piece: &[u8]) -> Option<u32> {
         match self {
-            WholePieces::None => None,
             WholePieces::Some(apart, longest) if piece.len() <= *longest => apart.get(piece).copied(),
-            WholePieces::Some(..) => None,
+            WholePieces::None | WholePieces::Some(..) => None,
             WholePieces::All => vocab.id_of(piece),
         }
     }

@@ -61,7 +61,7 @@ impl Marked {
         let mut at = from;
         while at < bytes.len() {
             if let Some(block) = bytes[at..].first_chunk::<BLOCK>()
-                && !block.iter().fold(false, |any, &byte| any | (byte >= least))
+                && block.iter().copied().fold(0, u8::max) < least
             {
                 at += BLOCK;
                 continue;
@@ -86,8 +86,8 @@ impl Marked {
                 };
                 // Most words have no bit, and then the last byte does not count.
                 let word = self.words[word];
-                let last = bytes[at + len - 1] & 0x3F;
-                if word != 0 && word >> last & 1 != 0 {
+                let bit = bytes[at + len - 1] & 0x3F;
+                if word != 0 && word >> bit & 1 != 0 {
                     return Some((at, text[at..].chars().next()?));
                 }
                 at += len;

@@ -55,7 +55,9 @@ impl Definition {
         let json = serde_json::to_vec(&state).unwrap_or_default();
         let mut bytes = (json.len() as u64).to_le_bytes().to_vec();
         bytes.extend(json);
-        tokens.iter().for_each(|(_, token)| bytes.extend_from_slice(token));
+        for (_, token) in tokens {
+            bytes.extend_from_slice(token);
+        }
         bytes
     }
 

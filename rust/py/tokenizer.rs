@@ -31,6 +31,9 @@ use std::sync::mpsc::sync_channel;
 /// A call on less text than this is over before anybody presses a key: it needs no thread of its own.
 const LONG_BYTES: usize = 1 << 20;
 
+/// Where tokens start and end.
+type Spans = Vec<(usize, usize)>;
+
 /// What to learn from word counts, checked before any text is read.
 struct Goal {
     vocab_size: usize,
@@ -444,7 +447,7 @@ impl Core {
         allowed: Option<Vec<String>>,
         disallowed: Option<Vec<String>>,
         characters: bool,
-    ) -> PyResult<(Vec<u32>, Vec<(usize, usize)>)> {
+    ) -> PyResult<(Vec<u32>, Spans)> {
         let bytes = text_bytes(text)?;
         let listed = self.encoder.listed(allowed.as_deref(), disallowed.as_deref())?;
         let unit = if characters { Unit::Characters } else { Unit::Bytes };

@@ -228,8 +228,8 @@ impl Vocab {
         ranks: Vec<u32>,
         specials: Vec<(String, Option<u32>)>,
     ) -> std::result::Result<Vocab, Flaw> {
-        let merged = MergedIds::of(&merges, &specials);
-        let mut vocab = Vocab::without_merges_but(tokens, specials, |id| merged.contains(id), true)?;
+        let used = MergedIds::of(&merges, &specials);
+        let mut vocab = Vocab::without_merges_but(tokens, specials, |id| used.contains(id), true)?;
         (vocab.merges, vocab.ranks) = (merges, ranks);
         vocab.check_merges()
     }
@@ -243,7 +243,7 @@ impl Vocab {
         characters: Characters,
         specials: Vec<(String, Option<u32>)>,
     ) -> std::result::Result<Vocab, Flaw> {
-        let merged = MergedIds::of(&merges, &specials);
+        let used = MergedIds::of(&merges, &specials);
         let mut decoded = characters.byte_tokens();
         if characters.writes_spaces {
             let spelled = specials.iter().filter(|special| special.0.contains(SPACE));
@@ -251,7 +251,7 @@ impl Vocab {
             decoded.extend(spelled.filter_map(|(text, id)| Some(((*id)?, bytes(text)))));
         }
         tokens.sort();
-        let specials = place_specials(&mut tokens, specials, |id| merged.contains(id))?;
+        let specials = place_specials(&mut tokens, specials, |id| used.contains(id))?;
         let mut vocab = Vocab::assemble(tokens, specials, decoded, true)?;
         vocab.byte_ids = [NO_ID; 256];
         vocab.characters = Some(characters);

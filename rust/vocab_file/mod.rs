@@ -73,13 +73,12 @@ const MODEL: &str = "tokenizer.model";
 pub fn save(dir: &Path, definition: &Definition, existing: Existing) -> Result<()> {
     let vocab = &definition.vocab;
     let model_file = definition.pipeline.source.as_ref().and_then(|source| source.model_file.as_deref());
-    let (path, tokenizer) = match model_file {
-        Some(bytes) => (dir.join(MODEL), bytes.to_vec()),
-        None => {
-            let path = dir.join(huggingface::TOKENIZER);
-            let text = huggingface::write(&path, definition)?;
-            (path, text.into_bytes())
-        }
+    let (path, tokenizer) = if let Some(bytes) = model_file {
+        (dir.join(MODEL), bytes.to_vec())
+    } else {
+        let path = dir.join(huggingface::TOKENIZER);
+        let text = huggingface::write(&path, definition)?;
+        (path, text.into_bytes())
     };
     let mut files = Vec::new();
     if vocab.characters().is_none() && vocab.missing_bytes().next().is_none() {

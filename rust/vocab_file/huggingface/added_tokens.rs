@@ -5,7 +5,7 @@ use super::File;
 use crate::error::Result;
 use crate::pipeline::AddedToken;
 use crate::vocab::show;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 impl File<'_> {
     /// The added tokens in the file's order.
@@ -38,7 +38,7 @@ impl File<'_> {
             let (Some(id), Some(content)) = (id, content) else {
                 return self.refuse(format!("`added_tokens[{i}]` has no id or no content"));
             };
-            added.push(AddedToken { id, content, ..token });
+            added.push(AddedToken { content, id, ..token });
         }
         Ok(added)
     }
@@ -50,10 +50,10 @@ impl File<'_> {
         vocab: &[(std::borrow::Cow<'_, str>, u32)],
         added: &[AddedToken],
     ) -> Result<()> {
-        let wanted: FxHashMap<&str, ()> = added.iter().map(|token| (&token.content[..], ())).collect();
+        let wanted: FxHashSet<&str> = added.iter().map(|token| &token.content[..]).collect();
         let in_model: FxHashMap<&str, u32> = vocab
             .iter()
-            .filter(|(text, _)| wanted.contains_key(&text[..]))
+            .filter(|(text, _)| wanted.contains(&text[..]))
             .map(|(text, id)| (&text[..], *id))
             .collect();
         let num_entries = vocab.len() as u64;

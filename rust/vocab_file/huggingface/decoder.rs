@@ -37,6 +37,7 @@ enum Step {
 
 /// What a decoder does.
 #[derive(Debug, Default, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "what the steps before have done, each apart")]
 pub struct Decoding {
     pub strips: Stripped,
     /// Whether the file has one; without one the library puts a space between any two tokens.

@@ -35,6 +35,7 @@ use crate::{
     vocab::{Vocab, show},
 };
 use memchr::memmem::find;
+use model::Model;
 use own::Own;
 pub use own::{FILE as OWN_FILE, own_file};
 use serde_json::Value;
@@ -88,9 +89,25 @@ pub fn parse(path: &Path, text: &str, own: Option<&str>) -> Result<Definition> {
         Some(text) => Some(Own::parse(path, text)?),
         None => model.own.clone(),
     };
-    let is_foreign = own.as_ref().is_none_or(|own| own.is_foreign);
+    let definition = definition(&file, &model, added, source, &sections, own.as_ref())?;
+    match own {
+        Some(own) => own.check(path, definition),
+        None => Ok(definition),
+    }
+}
+
+/// The tokenizer of what a file says. `sections` are `normalizer`, `pre_tokenizer`, `post_processor` and `decoder`.
+fn definition(
+    file: &File<'_>,
+    model: &Model<'_>,
+    added: Vec<AddedToken>,
+    mut source: Source,
+    sections: &[Value; 4],
+    own: Option<&Own>,
+) -> Result<Definition> {
+    let is_foreign = own.is_none_or(|own| own.is_foreign);
     source.is_foreign = is_foreign;
-    let [normalizer, pre_tokenizer, post_processor, decoder] = &sections;
+    let [normalizer, pre_tokenizer, post_processor, decoder] = sections;
     let spells_bytes = pre_tokenizer::has_byte_level(pre_tokenizer);
     let normalizing = normalizer::parse(normalizer, spells_bytes).or_else(|reason| file.refuse(reason))?;
     let splitting = pre_tokenizer::parse(
@@ -124,7 +141,7 @@ pub fn parse(path: &Path, text: &str, own: Option<&str>) -> Result<Definition> {
         let wanted = crate::normalizer::Wanted::Text(pre_tokenizer::SPACE.into());
         steps.push(crate::normalizer::Step::Replace { wanted, content: " ".into() });
     }
-    source.model = model.settings.clone();
+    source.model.clone_from(&model.settings);
     source.writes_spaces = splitting.writes_spaces;
     let prefix = match (normalizing.has_prefix, splitting.prefix) {
         (false, prefix) => prefix,
@@ -138,9 +155,9 @@ pub fn parse(path: &Path, text: &str, own: Option<&str>) -> Result<Definition> {
         }
     };
     let vocab = if is_byte_level {
-        file.byte_level_vocab(&model, &added, own.as_ref(), &splitting.boundaries)?
+        file.byte_level_vocab(model, &added, own, &splitting.boundaries)?
     } else {
-        file.character_vocab(&model, &added, splitting.writes_spaces)?
+        file.character_vocab(model, &added, splitting.writes_spaces)?
     };
     if let Some(characters) = vocab.characters() {
         let has_spaces =
@@ -175,11 +192,7 @@ pub fn parse(path: &Path, text: &str, own: Option<&str>) -> Result<Definition> {
         source: Some(source),
     };
     let vocab = vocab.with_decoded(normalized_contents(&pipeline)?);
-    let definition = Definition { vocab, pattern, pipeline };
-    match own {
-        Some(own) => own.check(path, definition),
-        None => Ok(definition),
-    }
+    Ok(Definition { vocab, pattern, pipeline })
 }
 
 /// What the added tokens that are looked for in normalized text decode to, where that is not their text: their normalized text.

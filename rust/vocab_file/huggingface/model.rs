@@ -78,8 +78,10 @@ impl File<'_> {
                     return self
                         .refuse(format!("the model's type is {}; only `BPE` is supported", value.kind()));
                 }
-                ("unk_token", Json::Null)
-                | ("dropout" | "continuing_subword_prefix" | "end_of_word_suffix", Json::Null)
+                (
+                    "unk_token" | "dropout" | "continuing_subword_prefix" | "end_of_word_suffix",
+                    Json::Null,
+                )
                 | ("dropout", Json::OtherNumber(0.0)) => {}
                 ("unk_token", Json::String(token)) => model.unknown = Some(token.into_owned()),
                 ("fuse_unk", Json::Bool(value)) => model.fuse_unknown = value,

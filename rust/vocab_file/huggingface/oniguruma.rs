@@ -463,7 +463,7 @@ impl<'p> Reader<'p> {
             }
             'W' => {
                 self.differs(r"`\w` matches no joiners there");
-                self.out.push_str(&format!("[^{WORD}]"));
+                self.out.extend(["[^", WORD, "]"]);
             }
             'd' | 'D' | 's' | 'S' | 'h' | 'H' => self.out.extend(['\\', c]),
             'b' => self.out.push_str(r"\x08"),

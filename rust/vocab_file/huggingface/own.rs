@@ -64,17 +64,16 @@ impl Own {
             Some(_) => None,
         };
         let num_known = 3 + usize::from(entries.contains_key("foreign_patterns"));
-        match (entries.get("vocab_size"), entries.get("sha256"), is_foreign, entries.len() == num_known) {
-            (Some(Json::Number(vocab_size)), Some(Json::String(sha256)), Some(is_foreign), true) => {
-                Ok(Own { vocab_size: *vocab_size, sha256: sha256.to_string(), is_foreign })
-            }
-            _ => {
-                let reason = format!(
-                    "{what} must have `version`, `vocab_size`, `sha256` and perhaps `foreign_patterns` alone; it is damaged"
-                );
-                refuse(path, None, reason)
-            }
+        if let (Some(Json::Number(vocab_size)), Some(Json::String(sha256)), Some(is_foreign)) =
+            (entries.get("vocab_size"), entries.get("sha256"), is_foreign)
+            && entries.len() == num_known
+        {
+            return Ok(Own { vocab_size: *vocab_size, sha256: sha256.to_string(), is_foreign });
         }
+        let reason = format!(
+            "{what} must have `version`, `vocab_size`, `sha256` and perhaps `foreign_patterns` alone; it is damaged"
+        );
+        refuse(path, None, reason)
     }
 }
 

@@ -171,7 +171,7 @@ impl Splitting {
                 self.regexes.push(isolating(&text.regex(self.is_own)?, behavior, invert)?);
             }
             Step::Split { pattern, behavior, invert } => {
-                self.split(&pattern.regex(self.is_own)?, behavior, invert)?
+                self.split(&pattern.regex(self.is_own)?, behavior, invert)?;
             }
             Step::Digits { individual_digits } => {
                 let behavior = if individual_digits { Behavior::Isolated } else { Behavior::Contiguous };

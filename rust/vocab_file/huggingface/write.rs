@@ -19,7 +19,7 @@ use super::{File, own_file, parse, pre_tokenizer::SPACE};
 use crate::{
     error::Result,
     normalizer::Step,
-    pipeline::{Definition, Pipeline, PrefixPlace, Source, Stripped, Template},
+    pipeline::{AddedToken, Definition, Pipeline, PrefixPlace, Source, Stripped, Template},
     pretokenizer::Pretokenizer,
     vocab::{Vocab, show},
 };
@@ -64,38 +64,14 @@ pub fn write(path: &Path, definition: &Definition) -> Result<String> {
 }
 
 fn compose(path: &Path, definition: &Definition) -> Result<String> {
-    let own;
-    let source = match &definition.pipeline.source {
-        Some(source) => source,
-        None => {
-            own = match own_source(definition)? {
-                Some(source) => source,
-                None => {
-                    let reason = "tokenizer.json cannot say what this tokenizer does to text; keep the file that it was read from";
-                    return refuse(path, None, reason);
-                }
-            };
-            &own
-        }
+    let own = if definition.pipeline.source.is_none() { own_source(definition)? } else { None };
+    let Some(source) = definition.pipeline.source.as_ref().or(own.as_ref()) else {
+        let reason =
+            "tokenizer.json cannot say what this tokenizer does to text; keep the file that it was read from";
+        return refuse(path, None, reason);
     };
     let vocab = &definition.vocab;
-    let added: Vec<String> = definition
-        .pipeline
-        .added
-        .iter()
-        .map(|token| {
-            format!(
-                r#"    {{"id": {}, "content": {}, "single_word": {}, "lstrip": {}, "rstrip": {}, "normalized": {}, "special": {}}}"#,
-                token.id,
-                quote(&token.content),
-                token.single_word,
-                token.lstrip,
-                token.rstrip,
-                token.normalized,
-                token.special
-            )
-        })
-        .collect();
+    let added: Vec<String> = definition.pipeline.added.iter().map(added_token).collect();
     let spell = |bytes: &[u8]| {
         let text = String::from_utf8_lossy(bytes);
         if source.writes_spaces { text.replace(' ', SPACE) } else { text.into_owned() }
@@ -187,6 +163,20 @@ fn without_added(path: &Path, definition: &Definition, entries: Vec<(u32, String
     rest.into_iter().map(|(text, id)| (id, text.into_owned())).collect()
 }
 
+/// An added token as JSON.
+fn added_token(token: &AddedToken) -> String {
+    format!(
+        r#"    {{"id": {}, "content": {}, "single_word": {}, "lstrip": {}, "rstrip": {}, "normalized": {}, "special": {}}}"#,
+        token.id,
+        quote(&token.content),
+        token.single_word,
+        token.lstrip,
+        token.rstrip,
+        token.normalized,
+        token.special
+    )
+}
+
 /// What the file says of a tokenizer that was trained here, or read from ranks or GGUF; `None` if it cannot say it.
 fn own_source(definition: &Definition) -> Result<Option<Source>> {
     let Pipeline { normalizer, prefix, strips, template, .. } = &definition.pipeline;
@@ -206,8 +196,8 @@ fn own_source(definition: &Definition) -> Result<Option<Source>> {
             r#"{{"type": "ByteLevel", "add_prefix_space": {prefix}, "trim_offsets": true, "use_regex": {regex}}}"#
         )
     };
-    let pretokenizer = Pretokenizer::new(&definition.pattern)?;
-    let pre_tokenizer = if pretokenizer.name() == Some("gpt2") {
+    let splitter = Pretokenizer::new(&definition.pattern)?;
+    let pre_tokenizer = if splitter.name() == Some("gpt2") {
         byte_level(false, true)
     } else {
         let split = |regex: &String| {
@@ -216,7 +206,7 @@ fn own_source(definition: &Definition) -> Result<Option<Source>> {
                 quote(regex)
             )
         };
-        let splits: String = pretokenizer.regexes().iter().map(split).collect();
+        let splits: String = splitter.regexes().iter().map(split).collect();
         let last = byte_level(false, false);
         format!("{{\"type\": \"Sequence\", \"pretokenizers\": [{splits}{last}]}}")
     };
