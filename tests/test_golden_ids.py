@@ -14,6 +14,7 @@ from conftest import shared_file
 from hypothesis import given
 from strategies import adversarial_texts, texts
 from tinybpe import Tokenizer
+from tinybpe.export import PROBES
 from tinybpe.reference import PATTERNS, ReferenceTokenizer
 
 SPECIAL = "<|endoftext|>"

@@ -24,7 +24,7 @@ from tokenizers import normalizers
 Json = dict[str, Any]
 
 CHARACTERS = [
-    *"abcABC12 3  -.,'\"!?_$+<>\n\r\t|/éßſÅ²½¾٣४ⅣΩжЖ漢字あア한▁  \u3000\u200d\u200cK①\ufffd\x85\x1c\u2028",
+    *"abcABC12 3  -.,'\"!?_~$+<>\n\r\t|/éßſÅ²½¾٣४ⅣΩжЖ漢字あア한▁  \u3000\u200d\u200cK①\ufffd\x85\x1c\u2028",
     *("e\u0301", "'s", "'ll", "\r\n", "  ", "123", "--", "👍", "\u0301", "İ"),
 ]
 BYTE_LEVEL: Json = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
@@ -130,7 +130,7 @@ def split(pattern: str | Json, behavior: str = "Isolated", invert: bool = False)
 
 
 def check(content: Json, folder: Path, *, texts: list[str] = TEXTS, decodes: bool = True) -> None:
-    """Ids, decoded text and ids of what is saved again are the library's; `VocabFileError` if it is refused."""
+    """Ids, text and the ids of what is saved again are the library's; else `VocabFileError` by loading."""
     path = folder / "tokenizer.json"
     path.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
     ours = Tokenizer.load(path)
@@ -169,7 +169,7 @@ CONSTRUCTS = (
     r"\A\p{Nd}{1,2}(?=\p{Nd}{3}+\z)", r"(a*)*b", r"a|", r"|a", r"\<|\>", r"[\b]", r"[a-c[^x]]", r"[a&&]",
     r"[a&b]+", r"~+", r"[\w'-]+", r"\d{1,3}(?=(?:\d{3})*\b)", r"-", r"ab", r"(?:(?=a)a|b)+", r"\p{L}{,3}",
 )  # fmt: skip
-NULLABLE = (r"a{,2}+", r"a|", r"|a", r"\p{L}{,3}")
+NULLABLE = (r"a{2}?", r"a{,2}+", r"a|", r"|a", r"\p{L}{,3}")
 # Those that the engines read otherwise, or that are not known to be read alike.
 REFUSED = (
     r"\X", r"\pL+", r"\p{Graph}", r"(?x: a)", r"a**", r"a{2}{2}", r"(?i:é)", r"(?i:ss)", r"\Ga", r"\K",

@@ -1,7 +1,8 @@
 """Vocabularies as other libraries make them: ids and decoded texts are those of the library they come from.
 
-Real files lie outside the project; here each of their structures is made small: tokens that merges never make,
-missing bytes, added tokens of every kind, normalizers, SentencePiece's spaces and bytes, ranks of equal score.
+Real files lie outside the project; here each of their structures is made small: tokens that merges never
+make, missing bytes, added tokens of every kind, normalizers, SentencePiece's spaces and bytes, ranks of equal
+score.
 """
 
 from __future__ import annotations
@@ -138,7 +139,9 @@ FALLBACK = (decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse
 def like_llama2(texts: list[str]) -> hf.Tokenizer:
     steps = normalizers.Sequence([normalizers.Prepend(SPACE), normalizers.Replace(" ", SPACE)])
     tokenizer = characters(texts, steps, None, decoders.Sequence([*FALLBACK, decoders.Strip(" ", 1, 0)]))
-    tokenizer.add_tokens([AddedToken("<|end|>", special=True, normalized=False), AddedToken("▁▁", normalized=True)])
+    tokenizer.add_tokens(
+        [AddedToken("<|end|>", special=True, normalized=False), AddedToken("▁▁", normalized=True)]
+    )
     return tokenizer
 
 
@@ -199,7 +202,9 @@ def compare(theirs: hf.Tokenizer, ours: Tokenizer, texts: list[str]) -> None:
 def every_call(ours: Tokenizer, texts: list[str], folder: Path) -> None:
     """One by one, in streams, in files, with offsets: the same ids."""
     (folder / "x.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
-    info = ours.encode_file(folder / "x.jsonl", folder / "x.bin", field="text", end_of_document="", overwrite=True)
+    info = ours.encode_file(
+        folder / "x.jsonl", folder / "x.bin", field="text", end_of_document="", overwrite=True
+    )
     ordinary = [i for text in texts for i in ours.encode_ordinary(text)]
     assert info.ids().tolist() == ordinary
     for text in texts:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from tinybpe.cli import add_overwrite, add_quiet, not_stdout, say, suggest
+from tinybpe.cli import add_overwrite, add_quiet, say, suggest
 from tinybpe.errors import PatternError, SpecialTokenError
+from tinybpe.flags import not_stdout
 from tinybpe.patterns import PATTERNS
-from tinybpe.summary import format_count
+from tinybpe.progress import format_count
 from tinybpe.tokenizer import Tokenizer
 
 

@@ -7,12 +7,17 @@ use std::sync::LazyLock;
 pub struct Marked {
     /// Bits by code point.
     words: Vec<u64>,
-    /// No character in the set has a smaller first byte in UTF-8.
+    /// Ranges of bytes, each as its first and how many follow, among which are all that a character of the set begins with, and
+    /// no byte that goes on with a character.
+    leads: [(u8, u8); NUM_RANGES],
+    /// The first of those bytes.
     least: u8,
 }
 
 /// Bytes looked at together.
 const BLOCK: usize = 32;
+/// Enough to leave out Han and Hangul, of which no form changes a character, and what stands between marks of other scripts.
+const NUM_RANGES: usize = 6;
 
 /// Characters whose lower case is another text.
 pub static LOWERCASE: LazyLock<Marked> = LazyLock::new(|| Marked::of(|c| !c.to_lowercase().eq([c])));
@@ -42,9 +47,28 @@ impl Marked {
     }
 
     fn new(words: Vec<u64>) -> Self {
-        let mut marked = Marked { words, least: 0 };
-        let first = ('\0'..=char::MAX).find(|&c| marked.contains(c));
-        marked.least = first.map_or(u8::MAX, |c| c.encode_utf8(&mut [0; 4]).as_bytes()[0]);
+        let mut marked = Marked { words, leads: [(u8::MAX, 0); NUM_RANGES], least: u8::MAX };
+        let mut is_lead = [false; 256];
+        for c in ('\0'..=char::MAX).filter(|&c| marked.contains(c)) {
+            is_lead[usize::from(c.encode_utf8(&mut [0; 4]).as_bytes()[0])] = true;
+        }
+        let mut ranges: Vec<(u8, u8)> = Vec::new();
+        for lead in (0..=u8::MAX).filter(|&lead| is_lead[usize::from(lead)]) {
+            match ranges.last_mut() {
+                Some((_, end)) if *end + 1 == lead => *end = lead,
+                _ => ranges.push((lead, lead)),
+            }
+        }
+        // Those with the smallest gap become one; no gap has bytes that go on with a character, since ASCII is no more than one range.
+        while ranges.len() > NUM_RANGES {
+            let gap = |k: &usize| ranges[k + 1].0 - ranges[*k].1;
+            let first = (0..ranges.len() - 1).min_by_key(gap).unwrap_or_default();
+            ranges[first].1 = ranges.remove(first + 1).1;
+        }
+        marked.least = ranges.first().map_or(u8::MAX, |range| range.0);
+        for (lead, (start, end)) in marked.leads.iter_mut().zip(ranges) {
+            *lead = (start, end - start);
+        }
         marked
     }
 
@@ -56,44 +80,54 @@ impl Marked {
 
     /// The first character of the set at or after a place in a text.
     pub fn find(&self, text: &str, from: usize) -> Option<(usize, char)> {
-        let bytes = text.as_bytes();
+        let at = self.find_in(text.as_bytes(), from)?;
+        Some((at, text[at..].chars().next()?))
+    }
+
+    /// [`Marked::find`] in any bytes; what it finds in some that are no UTF-8 may be no character.
+    pub fn find_in(&self, bytes: &[u8], from: usize) -> Option<usize> {
         let least = self.least;
-        let mut at = from;
-        while at < bytes.len() {
-            if let Some(block) = bytes[at..].first_chunk::<BLOCK>()
-                && block.iter().copied().fold(0, u8::max) < least
-            {
-                at += BLOCK;
+        let (blocks, tail) = bytes[from..].as_chunks::<BLOCK>();
+        for (start, block) in (from..).step_by(BLOCK).zip(blocks) {
+            if block.iter().copied().fold(0, u8::max) < least {
                 continue;
             }
-            // To the end of the block, or of a character that goes on behind it.
-            let end = bytes.len().min(at + BLOCK);
-            while at < end {
-                let byte = bytes[at];
-                if byte < least || byte & 0xC0 == 0x80 {
-                    // Of a character that begins with less, or the rest of one.
-                    at += 1;
-                    continue;
-                }
-                let (word, len) = match bytes[at..] {
-                    [a, ..] if a < 0x80 => (usize::from(a) / 64, 1),
-                    [a, ..] if a < 0xE0 => (usize::from(a & 0x1F), 2),
-                    [a, b, ..] if a < 0xF0 => (usize::from(a & 0xF) << 6 | usize::from(b & 0x3F), 3),
-                    [a, b, c, ..] => {
-                        (usize::from(a & 7) << 12 | usize::from(b & 0x3F) << 6 | usize::from(c & 0x3F), 4)
+            // One byte for each, then eight of them as a number: what the compiler makes vector instructions of.
+            let flags = block.map(|byte| u8::from(self.is_lead(byte)));
+            for (k, flags) in flags.as_chunks::<8>().0.iter().enumerate() {
+                let mut flags = u64::from_le_bytes(*flags);
+                while flags != 0 {
+                    let at = start + 8 * k + flags.trailing_zeros() as usize / 8;
+                    if self.has(bytes, at) {
+                        return Some(at);
                     }
-                    _ => return None,
-                };
-                // Most words have no bit, and then the last byte does not count.
-                let word = self.words[word];
-                let bit = bytes[at + len - 1] & 0x3F;
-                if word != 0 && word >> bit & 1 != 0 {
-                    return Some((at, text[at..].chars().next()?));
+                    flags &= flags - 1;
                 }
-                at += len;
             }
         }
-        None
+        (bytes.len() - tail.len()..bytes.len()).find(|&at| self.is_lead(bytes[at]) && self.has(bytes, at))
+    }
+
+    /// Whether the character that begins at a place is in the set.
+    #[inline]
+    fn has(&self, bytes: &[u8], at: usize) -> bool {
+        let part = |k: usize| usize::from(bytes.get(at + k).copied().unwrap_or_default() & 0x3F);
+        let first = bytes[at];
+        let (word, last) = match first {
+            0..=0x7F => (usize::from(first) / 64, usize::from(first) % 64),
+            0x80..=0xDF => (usize::from(first & 0x1F), part(1)),
+            0xE0..=0xEF => (usize::from(first & 0xF) << 6 | part(1), part(2)),
+            _ => (usize::from(first & 7) << 12 | part(1) << 6 | part(2), part(3)),
+        };
+        self.words.get(word).is_some_and(|word| word >> last & 1 != 0)
+    }
+
+    /// Whether a character of the set may begin with a byte.
+    #[inline]
+    fn is_lead(&self, byte: u8) -> bool {
+        // Without a branch for each range.
+        let is_in = |(start, num): &(u8, u8)| u8::from(byte.wrapping_sub(*start) <= *num);
+        self.leads.iter().map(is_in).fold(0, u8::max) != 0
     }
 
     /// The text with each character of the set replaced; `None` if there is none.

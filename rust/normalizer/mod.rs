@@ -248,6 +248,10 @@ impl Step {
 
     /// The text after this step; `None` if it is the same.
     fn apply(&self, text: &[u8], ends: Ends, regex: Option<&Regex>) -> Result<Option<Vec<u8>>> {
+        // Most text has none, and to see that takes less time than to see that it is UTF-8.
+        if self.marked().is_some_and(|marked| marked.find_in(text, 0).is_none()) {
+            return Ok(None);
+        }
         Ok(match self {
             Step::Nfc => map_valid(text, |part| Form::C.normalize(part)),
             Step::Nfd => map_valid(text, |part| Form::D.normalize(part)),

@@ -378,6 +378,9 @@ impl<'p> Reader<'p> {
                 self.put_set(&format!("\\{c}"))
             }
             _ => {
+                if matches!(c, '<' | '>') {
+                    self.differs(r"`\<` and `\>` are characters there, and ends of words here");
+                }
                 let text = classes::character(c, &mut self.rest)?;
                 if self.group().ignores_case {
                     if !c.is_ascii_punctuation() {
@@ -426,6 +429,11 @@ impl<'p> Reader<'p> {
                 '&' if self.take("&") => {
                     self.out.push_str("&&");
                     (letters, last) = (None, None);
+                }
+                '~' if self.rest.starts_with('~') => {
+                    self.differs("`~~` in a class is text there, and an operator here");
+                    self.out.push_str(r"\~");
+                    last = None;
                 }
                 '-' if self.rest.starts_with('-') => return Err("`--` in a class".into()),
                 '-' => {

@@ -315,7 +315,7 @@ fn isolating(regex: &str, behavior: Behavior, invert: bool) -> Result<String, St
 fn widths(expr: &Expr) -> (bool, bool) {
     match expr {
         Expr::Empty | Expr::Assertion(_) | Expr::LookAround(..) => (true, true),
-        Expr::Any { .. } | Expr::Delegate { .. } => (false, false),
+        Expr::Any { .. } | Expr::Delegate { .. } | Expr::GeneralNewline { .. } => (false, false),
         Expr::Literal { val, .. } => (val.is_empty(), val.is_empty()),
         Expr::Concat(parts) => parts.iter().map(widths).fold((true, true), |a, b| (a.0 && b.0, a.1 && b.1)),
         Expr::Alt(parts) => parts.iter().map(widths).fold((false, true), |a, b| (a.0 || b.0, a.1 && b.1)),

@@ -34,6 +34,8 @@ fn what_differs_is_written_otherwise() {
         (r"a{,2}", r"a{0,2}"),
         (r"(?m:.)a.", r"(?:[\s\S])a."),
         (r"[\w-]+", r"[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}-]+"),
+        (r"\<|\>", r"<|>"),
+        (r"[a~~b]", r"[a\~\~b]"),
         (r"a(?i)b|k", r"a(?i:b|k)"),
         (r"[[:alpha:]_]", r"[[\p{Alphabetic}]_]"),
     ] {
