@@ -387,3 +387,17 @@ def test_amounts() -> None:
     amounts = [format_amount(amount, "bytes") for amount in (0, 999, 1000, 1_500_000, 2.5e9, 7e15)]
     assert amounts == ["0 bytes", "999 bytes", "1.0 kB", "1.5 MB", "2.5 GB", "7000.0 TB"]
     assert format_amount(1234, "merges") == "1,234 merges"
+
+
+def test_import(folder: Path) -> None:
+    Tokenizer.load("tok")._core.export_tiktoken("ranks")
+    needs = run("import", "ranks", "--out", "new")
+    assert needs.returncode == 1
+    assert b"family" in needs.stderr
+    assert not Path("new").exists()
+    done = run("import", "ranks", "--pattern", "gpt2", "--special", SPECIAL, "--out", "new")
+    assert done.returncode == 0, done.stderr
+    assert b"next: tinybpe info new" in done.stdout
+    assert Tokenizer.load("new") == Tokenizer.load("tok")
+    again = run("import", "tok", "--out", "new")
+    assert again.returncode == 0, again.stderr

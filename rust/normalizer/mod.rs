@@ -1,7 +1,7 @@
 //! What an imported tokenizer does to text before it is split.
 //!
 //! Nearly all text is normal already, and then nothing is copied: each step knows in one bit for each character whether it may
-//! change it, and bytes that begin no such character are passed over many at a time ([`Marked`]).
+//! change it, and bytes that begin no such character are passed over many at a time (`marked.rs`).
 
 mod forms;
 mod marked;

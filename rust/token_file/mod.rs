@@ -360,7 +360,7 @@ fn end_of_document(encoder: &Encoder, options: &Options, is_needed: bool) -> Res
     }
 }
 
-/// The token that ends documents unless another is asked for: the first of [`ENDS`] that is a special token, else perhaps the
+/// The token that ends documents unless another is asked for: the first of those that published tokenizers have for it, else perhaps the
 /// only one.
 #[must_use]
 pub fn default_end(encoder: &Encoder, or_only: bool) -> Option<u32> {
