@@ -13,7 +13,8 @@
 //! **Encoding** merges, within each piece, the pair of lowest rank, the leftmost first.
 //!
 //! **Text** is bytes. Special tokens are cut out first, leftmost-longest; each run of valid UTF-8 between them is split by the
-//! pattern, and every other byte is a piece of its own. Nothing is normalised, nothing is lost.
+//! pattern, and every other byte is a piece of its own. Nothing is normalised, nothing is lost. A tokenizer of another library
+//! does what its file says around that: [`pipeline`] names the steps, [`normalizer`] changes text, [`vocab_file`] reads them.
 //!
 //! **Costs.** All stages take time linear in the text, whatever the text, and spread over threads; the result never depends
 //! on the number of threads. Training keeps the distinct words in memory, encoding a file a few chunks per thread.

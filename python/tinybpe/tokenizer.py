@@ -280,7 +280,8 @@ class Tokenizer:
         Args:
             path: A file or a folder.
             family: For a file of ranks, which holds neither pattern nor special tokens: `llama3`, `qwen`,
-                `r50k_base`, `p50k_base`, `cl100k_base` or `o200k_base`, which bring both.
+                `glm4`, `kimi`, `whisper`, `cl100k_base`, `o200k_base`, ..., which bring both. A name that is
+                not known is an error that lists them.
             pattern: For a file of ranks of no such family; see `from_tiktoken`.
             special_tokens: Those that belong to ranks or to a `vocab.json`; see `from_tiktoken`.
 

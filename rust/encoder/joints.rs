@@ -47,7 +47,13 @@ pub(super) struct Joints {
     /// By id, the longest reachable token that begins it.
     shorter: Vec<u32>,
     crossings: Crossings,
+    /// Whether no token is longer than [`SHORT`].
+    are_short: bool,
 }
+
+/// Bytes of a piece, or of all tokens, from which on a walk through the trie may take too long: where tokens of thousands of
+/// bytes overlap in a piece, walks that lead nowhere would take that much for each token.
+const SHORT: usize = 256;
 
 /// One thread's memory.
 pub(super) struct Memo {
@@ -90,7 +96,8 @@ impl Joints {
             begun.push((bytes, id));
         }
         let trie = Trie::new(&listed)?;
-        Some(Joints { derivations: derivations.clone(), trie, shorter, crossings })
+        let are_short = listed.iter().all(|(bytes, _)| bytes.len() <= SHORT);
+        Some(Joints { derivations: derivations.clone(), trie, shorter, crossings, are_short })
     }
 
     /// Whether a joint is sound, remembered.
@@ -108,6 +115,9 @@ impl Joints {
 
     /// Appends the ids of `piece`, which is not empty. `false`, with `ids` as it was, if too much was tried in vain.
     pub fn encode(&self, piece: &[u8], memo: &mut Memo, ids: &mut Vec<u32>) -> bool {
+        if piece.len() > SHORT && !self.are_short {
+            return false;
+        }
         let before = ids.len();
         let found = self.find(piece, memo, ids);
         if !found {
