@@ -119,6 +119,7 @@ CASES = [
         "export", "tokenizer.json", folder_of(command("export", "--to", "hf", output="--out", read="--tok"))
     ),
     Case("export", "tokenizer.json", command("export", "--to", "tiktoken", output="--out", read="--tok")),
+    Case("import", "tokenizer.json", folder_of(command("import", output="--out", read="--quiet"))),
     Case("Tokenizer.encode_file", "x.bin", encode_file),
     Case("Tokenizer.encode_file", "x.bin.index", beside(".index", encode_file)),
     Case("Tokenizer.encode_file", "x-00000.bin", shard_of("-00000", encode_shards)),

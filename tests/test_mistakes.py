@@ -74,7 +74,7 @@ MISTAKES: list[tuple[str, int, tuple[str, ...]]] = [
     ("tinybpe encode --tok tok --input text.md --output other.bin", 1, ("other.bin", "--overwrite")),
     ("tinybpe encode --tok nothere text.md --output new.bin", 1, ("nothere", "No such file")),
     ("tinybpe encode --tok notes text.md --output new.bin", 1, ("notes", "tokenizer")),
-    ("tinybpe encode --tok text.md text.md --output new.bin", 1, ("text.md", "not of a format that is read")),
+    ("tinybpe encode --tok text.md text.md --output new.bin", 1, ("text.md", "so it is no tokenizer")),
     ("tinybpe encode --tok tok text.md --output nothere/new.bin", 1, ("nothere", "does not exist")),
     ("tinybpe encode --tok tok text.md --output notes", 1, ("notes", "directory")),
     ("tinybpe encode --tok tok text.md --output -", 2, ("-", "standard output")),

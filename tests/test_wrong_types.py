@@ -64,7 +64,7 @@ def valid(
             "initial": None,
             "progress": False,
         },
-        Tokenizer.load: {"path": "tok", "family": None, "pattern": "gpt2", "special_tokens": []},
+        Tokenizer.load: {"path": "tok", "family": None, "pattern": None, "special_tokens": []},
         Tokenizer.from_gpt2: {"vocab": "tok/vocab.json", "merges": "tok/merges.txt", "special_tokens": []},
         Tokenizer.from_tiktoken: {"path": "x.tiktoken", "pattern": "gpt2", "special_tokens": {}},
         Tokenizer.from_vocab: {

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
-from tinybpe.cli import add_overwrite, add_quiet, say, suggest
+from tinybpe.cli import TOKENIZER_FILES, add_overwrite, add_quiet, say, suggest
 from tinybpe.errors import PatternError, SpecialTokenError
 from tinybpe.flags import not_stdout
+from tinybpe.outputs import refuse_read
 from tinybpe.patterns import PATTERNS
 from tinybpe.progress import format_count
 from tinybpe.tokenizer import Tokenizer
@@ -52,6 +54,8 @@ def run_import(arguments: argparse.Namespace) -> None:
         pattern=patterns[0] if patterns and len(patterns) == 1 else patterns,
         special_tokens=arguments.special_tokens,
     )
+    for name in TOKENIZER_FILES:
+        refuse_read(Path(arguments.out) / name, tokenizer.files)
     tokenizer.save(arguments.out, overwrite=arguments.overwrite)
     specials = format_count(len(tokenizer.special_tokens), "special token")
     say(arguments, f"{arguments.out}: {format_count(tokenizer.vocab_size, 'id')}, {specials}")

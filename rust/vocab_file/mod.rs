@@ -43,7 +43,7 @@ pub use load::{Given, file_of, load};
 pub use tiktoken::{export_tiktoken, load_tiktoken, of_ranks};
 
 use crate::{
-    atomic::{self, Existing},
+    atomic::{self, AtomicFile, Existing},
     error::{Error, Result},
     pipeline::Definition,
     vocab::Flaw,
@@ -95,13 +95,32 @@ pub fn save(dir: &Path, definition: &Definition, existing: Existing) -> Result<(
         files.extend(last);
         return write_files(&files, existing);
     }
+    let _writer = lock(dir);
     write_files(&files, existing)?;
+    let [tokenizer, digest] = last.map(|(path, bytes)| prepared(path, &bytes));
+    let (tokenizer, digest) = (tokenizer?, digest?);
     // Whenever this is cut off, no digest stands beside a tokenizer that has another.
-    match fs::read(&own) {
-        Ok(text) if text != last[1].1 => fs::remove_file(&own).map_err(Error::io(&own))?,
+    match fs::remove_file(&own) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::io(&own)(error)),
         _ => {}
     }
-    write_files(&last, existing)
+    tokenizer.commit()?;
+    digest.commit()
+}
+
+/// A file that only lacks its name.
+fn prepared(path: PathBuf, bytes: &[u8]) -> Result<AtomicFile> {
+    let mut file = AtomicFile::create(path)?;
+    file.append(bytes)?;
+    file.settle()?;
+    Ok(file)
+}
+
+/// Holds back other writers of a folder, where the system can lock one: of two at once the files would be mixed.
+fn lock(dir: &Path) -> Option<File> {
+    let folder = File::open(dir).ok()?;
+    folder.lock().ok()?;
+    Some(folder)
 }
 
 fn write_files(files: &[(PathBuf, Vec<u8>)], existing: Existing) -> Result<()> {
