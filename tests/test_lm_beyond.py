@@ -43,6 +43,7 @@ def torchrun(
     return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one(tmp_path: Path) -> None:
     """The same data and, up to rounding, the same losses and weights over 50 steps; with accumulation."""
     one = train.train(tiny_config(tmp_path, "one", accumulate=2, max_iters=50))
@@ -57,6 +58,7 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
         torch.testing.assert_close(tensor, b.model[name], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_stop_of_the_first_process_alone_ends_all(tmp_path: Path) -> None:
     """It alone evaluates; the others, in their next step, may not be waited for."""
     program = tmp_path / "program.py"

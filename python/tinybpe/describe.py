@@ -53,6 +53,9 @@ def step(value: str | dict[str, Any]) -> str:
     if isinstance(value, str):
         return value.upper() if value.lower().startswith("nf") else value
     name, setting = next(iter(value.items()))
+    if name == "Replace":
+        (wanted,) = setting["wanted"].values()
+        return f"Replace {wanted!r} by {setting['content']!r}"
     if isinstance(setting, dict):
         return " ".join([name, *(f"{key} {part!r}" for key, part in setting.items())])
     return f"{name} {setting!r}"

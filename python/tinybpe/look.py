@@ -36,6 +36,7 @@ from tinybpe.tokenizer import END_OF_TEXT, Tokenizer
 # Of `.npy` and of llm.c's two versions, as the first bytes of a file.
 MAGIC = (b"\x93NUMPY", struct.pack("<I", 20240520), struct.pack("<I", 20240801))
 TOKEN_FILE_ENDINGS = (".bin", ".npy", ".ds")
+TOKENIZER_ENDINGS = (".model", ".tiktoken")
 SIDECAR_BYTES = 1 << 16
 JSON_START_BYTES = 64
 SHOWN_CHARACTERS = 300
@@ -209,11 +210,12 @@ def run_info(arguments: argparse.Namespace) -> None:
 
 
 def is_tokenizer(path: str) -> bool:
-    """Return whether a path is a folder, or a file that begins as JSON does."""
+    """Return whether a path is a folder, or a file that begins or is called as tokenizers are."""
     if path == STDIO or not Path(path).is_file():
         return Path(path).is_dir()
     with Path(path).open("rb") as opened:
-        return opened.read(JSON_START_BYTES).lstrip().startswith(b"{")
+        start = opened.read(JSON_START_BYTES)
+    return start.lstrip().startswith((b"{", b"GGUF")) or path.endswith(TOKENIZER_ENDINGS)
 
 
 def is_token_file(path: str) -> bool:
